@@ -1,0 +1,43 @@
+# fathom_layer(NAME [SOURCES ...] [USES layer ...] [LIBRARIES target ...])
+#
+# Declares the static library of one layer of src/ as fathom_NAME (alias fathom::NAME). USES names
+# the layers it may include from; tools/checks/layers.txt holds the same edges, and
+# `./run test` compares the two. LIBRARIES are third-party targets used in source files only.
+function(fathom_layer name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
+  add_library(fathom_${name} STATIC ${arg_SOURCES})
+  add_library(fathom::${name} ALIAS fathom_${name})
+  target_include_directories(fathom_${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
+  foreach(layer IN LISTS arg_USES)
+    target_link_libraries(fathom_${name} PUBLIC fathom::${layer})
+  endforeach()
+  target_link_libraries(fathom_${name} PRIVATE ${arg_LIBRARIES})
+endfunction()
+
+# fathom_test(NAME SOURCES ... [USES target ...] [LABELS label ...] [DATA])
+#
+# One test program from *_test.cc files. DATA hands it the folder of unpacked test data as the
+# compile definition FATHOM_TEST_DATA. Labels: unit (default; also run under the sanitizers),
+# oracle, system.
+function(fathom_test name)
+  cmake_parse_arguments(arg "DATA" "" "SOURCES;USES;LABELS" ${ARGN})
+  if(NOT FATHOM_TESTS)
+    return()
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  if(FATHOM_SANITIZE AND NOT "unit" IN_LIST arg_LABELS)
+    return()
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${arg_USES} GTest::gmock GTest::gtest_main)
+  if(arg_DATA)
+    add_dependencies(${name} fathom_test_data)
+    target_compile_definitions(${name} PRIVATE FATHOM_TEST_DATA="${FATHOM_TEST_DATA}"
+                                               FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+endfunction()
