@@ -1,3 +1,5 @@
+# What a layer's CMakeLists.txt calls: fathom_layer, fathom_test, fathom_fuzz.
+
 # fathom_layer(NAME [SOURCES ...] [USES layer ...] [LIBRARIES target ...])
 #
 # Declares the static library of one layer of src/ as fathom_NAME (alias fathom::NAME). USES names
@@ -14,11 +16,17 @@ function(fathom_layer name)
   target_link_libraries(fathom_${name} PRIVATE ${arg_LIBRARIES})
 endfunction()
 
+# Everything that the unit tests need and nothing else: what a sanitizer tree builds.
+add_custom_target(fathom_unit_tests)
+# All fuzz targets.
+add_custom_target(fathom_fuzzers)
+
 # fathom_test(NAME SOURCES ... [USES target ...] [LABELS label ...] [DATA])
 #
 # One test program from *_test.cc files. DATA hands it the folder of unpacked test data as the
 # compile definition FATHOM_TEST_DATA. Labels: unit (default; also run under the sanitizers),
-# oracle, system.
+# oracle, system. Each run leaves its cases in test-results/NAME.xml of the build folder, which is
+# where `./run test` counts them.
 function(fathom_test name)
   cmake_parse_arguments(arg "DATA" "" "SOURCES;USES;LABELS" ${ARGN})
   if(NOT FATHOM_TESTS)
@@ -38,6 +46,29 @@ function(fathom_test name)
     target_compile_definitions(${name} PRIVATE FATHOM_TEST_DATA="${FATHOM_TEST_DATA}"
                                                FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   endif()
+  if("unit" IN_LIST arg_LABELS)
+    add_dependencies(fathom_unit_tests ${name})
+  endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${arg_LABELS}" TIMEOUT 600
+    ENVIRONMENT "GTEST_OUTPUT=xml:${CMAKE_BINARY_DIR}/test-results/${name}.xml")
+endfunction()
+
+# fathom_fuzz(NAME SOURCES ... [USES target ...])
+#
+# One libFuzzer program from a *_fuzz.cc file that defines LLVMFuzzerTestOneInput. It is built with
+# FATHOM_FUZZ alone, into fuzzers/ of the build folder. Inputs worth keeping are committed under
+# tests/fuzz/NAME/; `./run fuzz` and `./run test` start from them.
+function(fathom_fuzz name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+  if(NOT FATHOM_FUZZ)
+    return()
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${arg_USES})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/fuzzers")
+  add_dependencies(fathom_fuzzers ${name})
 endfunction()
