@@ -1,0 +1,55 @@
+# Sourced by ./run and the scripts beside this file. The working directory is the repository root.
+
+logs=build/logs
+program=build/release/src/app/fathom
+processors=$(nproc 2>/dev/null || echo 2)
+
+# A checkout that belongs to another user (usual in containers) is still ours to read.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+  printf 'run: %s\n' "$*" >&2
+  exit 1
+}
+
+now_ms() { printf '%s\n' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
+
+# configure PRESET [CMAKE ARGUMENT…]
+configure() {
+  local preset=$1
+  shift
+  command -v cmake >/dev/null || die "cmake is missing; see tools/packages.txt for what to install."
+  cmake --preset "$preset" "$@"
+}
+
+# build TREE [TARGET]: builds build/TREE, going on past the first error to show them all.
+build() { cmake --build "build/$1" --parallel "$processors" ${2:+--target "$2"} -- -k 0; }
+
+# Builds the program alone, in the tree that `./run build` and `./run test` use later: both then
+# find its objects done. Nothing is said unless there is something to do.
+build_program() {
+  local log=$logs/program.log
+  [ -e src/app/CMakeLists.txt ] || die "This checkout has no program yet (src/app is missing)."
+  mkdir -p "$logs"
+  if [ ! -e build/release/build.ninja ]; then
+    tools/run/packages.sh build
+    say "Building fathom (the log is in $log)."
+    configure release -DFATHOM_TESTS=OFF -DFATHOM_BENCH=OFF >"$log" 2>&1 ||
+      { tail -n 30 "$log"; die "CMake could not configure build/release; the full log is in $log."; }
+  fi
+  build release fathom >"$log" 2>&1 ||
+    { grep -v '^\[' "$log" | tail -n 60; die "The build failed; the full log is in $log."; }
+}
+
+# Our source files: tracked, or new and not ignored.
+source_files() {
+  git ls-files -co --exclude-standard -- 'src/*.h' 'src/*.cc' 'src/*.cu' 'tests/*.h' 'tests/*.cc' \
+    'bench/*.h' 'bench/*.cc' | sort -u | while IFS= read -r file; do
+    [ -f "$file" ] && printf '%s\n' "$file"
+  done
+}
+
+# record PART pass|fail|skip MILLISECONDS NAME: one result for the summary of `./run test`.
+record() { [ -z "${FATHOM_RESULTS:-}" ] || printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$FATHOM_RESULTS"; }

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# lint.sh [--all]: clang-tidy over changed sources, or over all of them.
+#
+# Changed is what differs from $FATHOM_LINT_BASE, else from where the branch left origin/main. Where
+# neither is known (on main itself, in a shallow clone) every file counts, the latest change first.
+# The most recent changes are linted until the cap is used up, so that the same commit always
+# gives the same list; what was left out is said.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tools/run/common.sh
+
+tree=build/release
+# About three minutes on two cores: a file costs 5, a test 12 for the test library's headers.
+cap=250
+command -v clang-tidy >/dev/null || die "clang-tidy is missing: install the package clang-tidy."
+[ -e $tree/compile_commands.json ] || die "$tree is not configured: run ./run build first."
+
+base=${FATHOM_LINT_BASE:-}
+if [ -z "$base" ]; then
+  base=$(git merge-base HEAD origin/main 2>/dev/null || true)
+  [ "$base" != "$(git rev-parse HEAD)" ] || base=
+fi
+
+# Paths, latest change first: the working tree, then commit by commit.
+by_age() {
+  git status --porcelain -uall --no-renames | cut -c4-
+  git log --format= --name-only ${base:+"$base.."}HEAD
+}
+
+# A header is seen through a source file that includes it: its own, or its test.
+as_sources() {
+  while IFS= read -r file; do
+    case "$file" in
+      *.h)
+        for source in "${file%.h}.cc" "${file%.h}_test.cc"; do
+          if [ -f "$source" ]; then printf '%s\n' "$source"; break; fi
+        done
+        ;;
+      *.cc) [ ! -f "$file" ] || printf '%s\n' "$file" ;;
+    esac
+  done
+}
+
+compiled() { sed -n 's/^ *"file": "\(.*\)",\{0,1\}$/\1/p' $tree/compile_commands.json; }
+
+everything=$(compiled | sed "s|^$PWD/||" | sort -u)
+if [ "${1:-}" = --all ]; then
+  candidates=$everything
+  cap=1000000
+else
+  candidates=$(by_age | as_sources | awk '!seen[$0]++' | grep -Fx -f <(printf '%s\n' "$everything") || true)
+fi
+chosen=$(awk -v cap=$cap 'NF { cost += /_test\.cc$/ ? 12 : 5; if (cost <= cap) print }' <<<"$candidates")
+total=$(grep -c . <<<"$candidates" || true)
+count=$(grep -c . <<<"$chosen" || true)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export tree work
+status=0
+grep . <<<"$chosen" | xargs -r -d '\n' -P "$processors" -n 1 bash -c '
+  log=$work/${1//\//_}
+  clang-tidy -p "$tree" --quiet "$1" >"$log" 2>&1 || mv "$log" "$log.failed"' lint || status=1
+for log in "$work"/*.failed; do
+  [ -e "$log" ] || continue
+  status=1
+  grep -v ' warnings\{0,1\} generated\.$' "$log" || true
+done
+if [ "${1:-}" = --all ]; then
+  say "clang-tidy: all $count files."
+elif [ -n "$base" ]; then
+  say "clang-tidy: $count of the $total files changed since $(git rev-parse --short "$base"); $((total - count)) not linted."
+else
+  say "clang-tidy: the $count files changed last, of $total; $((total - count)) not linted."
+fi
+[ $count -eq $total ] || say "The cap keeps this near three minutes. Lint the rest with: ./run lint --all"
+exit $status
