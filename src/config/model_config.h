@@ -29,7 +29,8 @@ struct QuantizationConfig {
 
 // The architecture as config.json describes it, under config.json's own names, plus the ids of
 // generation_config.json. Every value is checked: positive sizes, dimensions that fit together,
-// and nothing that this program would compute differently from what the file asks for.
+// and nothing that this program would compute differently from what the file asks for. Sizes are
+// bounded so that the bytes of any whole model that passes fit an int64.
 struct ModelConfig {
   std::string model_type;
   std::string architecture;
@@ -38,7 +39,8 @@ struct ModelConfig {
   std::int32_t vocab_size = 0;
   std::int32_t hidden_size = 0;
   std::int32_t num_hidden_layers = 0;
-  std::int32_t num_nextn_predict_layers = 0;  // 0 or 1; the draft layer's index is num_hidden_layers
+  std::int32_t num_nextn_predict_layers =
+      0;  // 0 or 1; the draft layer's index is num_hidden_layers
 
   std::int32_t first_k_dense_replace = 0;  // layers below it have a dense MLP
   std::int32_t moe_layer_freq = 1;
@@ -75,15 +77,23 @@ struct ModelConfig {
 
   // Layers with attention caches: the main layers and the draft layer.
   std::int32_t layers_with_cache() const { return num_hidden_layers + num_nextn_predict_layers; }
+  // Requires 0 <= layer < layers_with_cache(). The draft layer is one.
   bool is_moe_layer(std::int32_t layer) const;
   // qk_nope_head_dim + qk_rope_head_dim
   std::int32_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   // 1/sqrt(qk_head_dim) times YaRN's mscale², as in both attention forms.
   float softmax_scale() const;
+  // What the cosines and sines of the rotary tables are multiplied by: YaRN's
+  // mscale(factor, mscale) / mscale(factor, mscale_all_dim), which is 1 when the two are equal.
+  float rope_amplitude() const;
 };
 
 // Parses config.json's text. The message of a failure names the field, its value and what was
 // expected. Unknown fields are ignored. Untrusted input.
+//
+// Fields with a default here: the draft layer (none), moe_layer_freq (1), norm_topk_prob (true),
+// bos and eos ids (0, none), torch_dtype ("bfloat16"); fields with one supported value
+// (hidden_act, scoring_func, topk_method …) may be left out. All others are required.
 Result<ModelConfig> parse_model_config(std::string_view json);
 
 // Reads `folder`/config.json and, if it exists, `folder`/generation_config.json (its eos ids are
