@@ -21,7 +21,7 @@ namespace {
 
 // One loop: iterations are claimed from `next` in pieces of `grain`.
 struct Loop {
-  const std::function<void(std::size_t, std::size_t, int)>* body = nullptr;
+  const FunctionRef<void(std::size_t, std::size_t, int)>* body = nullptr;
   std::size_t count = 0;
   std::size_t grain = 1;
 };
@@ -87,7 +87,7 @@ ThreadPool::~ThreadPool() {
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 
 void ThreadPool::parallel_for(std::size_t count, std::size_t grain,
-                              const std::function<void(std::size_t, std::size_t, int)>& body) {
+                              FunctionRef<void(std::size_t, std::size_t, int)> body) {
   FATHOM_CHECK(grain >= 1);
   if (count == 0) return;
   if (state_->workers.empty() || count <= grain) {

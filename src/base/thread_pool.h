@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
+
+#include "base/function_ref.h"
 
 namespace fathom {
 
@@ -28,7 +29,7 @@ class ThreadPool {
   // [0, threads()) and no two bodies run with the same worker at a time, so it may index
   // per-worker scratch. Nothing is allocated. The body must not throw.
   void parallel_for(std::size_t count, std::size_t grain,
-                    const std::function<void(std::size_t, std::size_t, int)>& body);
+                    FunctionRef<void(std::size_t, std::size_t, int)> body);
 
  private:
   struct State;

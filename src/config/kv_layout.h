@@ -9,7 +9,7 @@
 
 namespace fathom::config {
 
-// Which numbers a run computes with (design rules 6a.6).
+// Which numbers a run computes with (docs/arithmetic.md).
 enum class Arithmetic : std::uint8_t {
   kDeployed,  // the formats the model is served in: bf16 activations, FP8 where the weights are FP8
   kExact,     // float32 activations and caches, nothing quantised: the mode of the oracles

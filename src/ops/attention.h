@@ -1,0 +1,97 @@
+#pragma once
+
+#include "base/status.h"
+#include "config/kv_layout.h"
+#include "tensor/tensor_view.h"
+
+namespace fathom::ops {
+
+// Where the tokens of one step stand. Row t belongs to sequence `sequences[t]` of the page table
+// and has absolute position `positions[t]`; its slot in every cache is
+//   page_table[sequence, position / 64] * 64 + position % 64.
+// A token sees the positions 0..positions[t] of its sequence, its own included.
+struct PagedTokens {
+  TensorView positions;   // [tokens] i32, >= 0
+  TensorView sequences;   // [tokens] i32, rows of page_table
+  TensorView page_table;  // [sequences, pages per sequence] i32, page numbers of the caches
+};
+
+// One layer's cache of one kind: bytes [pages, page bytes] as KvLayout lays them out.
+struct CacheView {
+  TensorView bytes;  // [pages, page bytes] u8
+  config::KvLayout layout;
+};
+
+// Writes each token's latent record. Under f8_e4m3 the latent is quantised in groups of 128 with
+// power-of-two scales; the rotated part is bf16.
+struct StoreLatentArgs {
+  TensorView latent;  // [tokens, c] f32 | bf16, after its norm
+  TensorView rope;    // [tokens, r] same dtype, after its rotation
+  PagedTokens tokens;
+  CacheView cache;    // latent cache; its dtype f32 takes f32 input only
+};
+Status validate(const StoreLatentArgs& args);
+
+// Writes each token's indexer key. Under f8_e4m3 the key is first rotated by the Hadamard matrix
+// of Sylvester's order, divided by sqrt(d) and rounded to bf16, then quantised as one group with a
+// power-of-two scale. f32 stores the key as it is.
+struct StoreIndexKeyArgs {
+  TensorView key;  // [tokens, d] f32 | bf16, after its norm and rotary rotation
+  PagedTokens tokens;
+  CacheView cache;  // indexer cache
+};
+Status validate(const StoreIndexKeyArgs& args);
+
+// The indexer's queries as scored against the cache: rotated and quantised like its keys.
+// Requires d to be a power of two.
+struct QuantizeIndexQueryArgs {
+  TensorView query;   // [tokens, index heads, d] bf16, after its rotary rotation
+  TensorView values;  // [tokens, index heads, d] f8_e4m3
+  TensorView scales;  // [tokens, index heads] f32
+};
+Status validate(const QuantizeIndexQueryArgs& args);
+
+// scores[t, s] = key_scale[s] · Σ_h w[t, h] · max(0, query[t, h]·key[s])   for s <= positions[t],
+// w[t, h] = weights[t, h] · (1/sqrt(heads)) · query_scale[t, h] · (1/sqrt(d)).  (docs/arithmetic.md 6)
+// Without scales (exact) both scale factors are absent. The head sum uses lanes h mod 16 and the
+// tree of products. Entries past a token's position are left as they were.
+struct IndexScoresArgs {
+  TensorView query;         // [tokens, index heads, d] f32 (cache f32) or f8_e4m3
+  TensorView query_scales;  // [tokens, index heads] f32 with f8_e4m3, else absent
+  TensorView weights;       // [tokens, index heads] f32: the raw output of weights_proj
+  PagedTokens tokens;
+  CacheView cache;          // indexer cache
+  TensorView scores;        // [tokens, at least positions[t] + 1] f32
+};
+Status validate(const IndexScoresArgs& args);
+
+// selected[t, :] = the min(k, positions[t] + 1) positions of the largest scores, ascending, then
+// -1; count[t] = how many. −0 equals +0, NaN is below everything, ties go to the lowest position.
+// A token with at most k visible positions selects all of them and its scores are not read.
+struct SelectArgs {
+  TensorView scores;     // [tokens, width] f32; rows may stop at a token's own position
+  TensorView positions;  // [tokens] i32
+  TensorView selected;   // [tokens, k] i32
+  TensorView count;      // [tokens] i32
+};
+Status validate(const SelectArgs& args);
+
+// Attention of each token over its selected positions, absorbed form (docs/arithmetic.md 5): key s is the
+// record's c + r numbers, its value the first c of them.
+//   score[s] = scale · query·key[s];  p[s] = exp(score[s] − max score)
+//   y = Σ p'[s]·value[s] / Σ p[s],   p' = p rounded to the activation dtype
+// The list is taken in ascending order in blocks of 64 entries: inside a block the value sum is a
+// chain of fused multiply-adds in that order and Σ p uses lanes i mod 16 and the tree; block sums
+// are added in order; one division at the end (docs/arithmetic.md 5).
+struct SparseAttentionArgs {
+  TensorView query;     // [tokens, heads, c + r] f32 | bf16: absorbed part, then rotated part
+  TensorView selected;  // [tokens, k] i32, ascending
+  TensorView count;     // [tokens] i32, 1..k
+  PagedTokens tokens;
+  CacheView cache;      // latent cache
+  TensorView y;         // [tokens, heads, c] same dtype as query
+  float scale = 1;
+};
+Status validate(const SparseAttentionArgs& args);
+
+}  // namespace fathom::ops
