@@ -81,9 +81,9 @@ refuse_removals() {
 
 refuse_removals
 say "Installing them with apt-get."
-if ! apt_get install "${missing[@]}" >/dev/null; then
+if ! apt_get --no-remove install "${missing[@]}" >/dev/null; then
   refresh || die "apt-get install failed: see above."
   plan=$(simulate) || die "apt-get cannot install ${missing[*]} after a refresh of its lists."
   refuse_removals
-  apt_get install "${missing[@]}" >/dev/null || die "apt-get install failed twice: see above."
+  apt_get --no-remove install "${missing[@]}" >/dev/null || die "apt-get install failed twice: see above."
 fi

@@ -44,7 +44,7 @@ part() {
   fi
   printf '%s  %d.%d s\n' "$word" $((took / 1000)) $((took % 1000 / 100))
   if [ $status -ne 0 ]; then
-    show_failure "$log" | sed 's/^/    /'
+    if [ "$group" = fuzz ]; then tail -n 40 "$log"; else show_failure "$log"; fi | sed 's/^/    /'
     say "    (all of it: $log)"
   elif [ "$group" = lint ] || [ "$group" = fuzz ] || [ "$group" = packages ]; then
     tail -n 3 "$log" | sed 's/^/    /'
@@ -72,7 +72,7 @@ clang_build() {
 # their cases. A program that fails without a failing case (it crashed, hung or does not exist)
 # counts as one failure; one that leaves no cases (not a GoogleTest) counts as one test.
 run_tests() {
-  local part=$1 tree=$PWD/build/$2 labels=$3 jobs=$4 status wrapper=()
+  local part=$1 tree=$PWD/build/$2 labels=$3 jobs=$4 status wrapper=() name seconds outcome
   local programs=$tree/test-results/programs-$part.xml
   if [ "$2" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
     # GCC 12's thread sanitizer cannot place its shadow under the address randomisation of recent
@@ -140,7 +140,8 @@ repository_checks() {
 tests_ran() { run_check "every test file ran" tools/checks/tests_ran.sh . build/release/test-results; }
 
 lint() {
-  if [ $all = yes ]; then run_check "clang-tidy" tools/run/lint.sh --all; else run_check "clang-tidy" tools/run/lint.sh; fi
+  if [ $all = yes ]; then set -- --all; fi
+  run_check "clang-tidy" tools/run/lint.sh "$@"
 }
 
 format() { run_check "format" tools/run/format.sh --check; }
@@ -179,8 +180,8 @@ part lint "lint" lint
 
 say
 say "Ten slowest tests:"
-sort -t $'\t' -k 3,3nr "$FATHOM_RESULTS" | head -n 10 |
-  awk -F '\t' '{ printf "%9.1f s  %s (%s)\n", $3 / 1000, $4, $1 }'
+awk -F '\t' '$1 != "checks" && $1 != $4' "$FATHOM_RESULTS" | sort -t $'\t' -k 3,3nr | head -n 10 |
+  awk -F '\t' '{ printf "%9.3f s  %s (%s)\n", $3 / 1000, $4, $1 }'
 say
 say "Time of each part:"
 awk -F '\t' '{ printf "%9.1f s  %s\n", $2 / 1000, $3 }' "$times"
@@ -189,8 +190,9 @@ awk -F '\t' -v total=$(($(now_ms) - begin)) '
   { sum[$1] += $2 }
   END {
     for (i = 1; i in group; ++i) {
-      printf "%9.1f s  of %d minutes: %s%s\n", sum[group[i]] / 1000, minutes[i], group[i],
-             sum[group[i]] > minutes[i] * 60000 ? ", OVER its budget on a machine of 2 cores" : ""
+      over = (sum[group[i]] > minutes[i] * 60000)
+      printf "%9.1f s  of %d minutes for %s%s\n", sum[group[i]] / 1000, minutes[i], group[i],
+             over ? ", OVER what a machine of 2 cores may take" : ""
     }
     printf "%9.1f s  in all\n", total / 1000
   }' "$times"
