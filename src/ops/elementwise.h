@@ -68,10 +68,11 @@ enum class RopePairing : std::uint8_t {
   kHalfSplit,    // (x[i], x[i + dim/2]): the indexer's query and key
 };
 
-// Rotates the vectors in place by the angle of their token's position: pair (a, b) becomes
+// Rotates vectors by the angle of their token's position: pair (a, b) becomes
 // (a·cos − b·sin, a·sin + b·cos), in float32, rounded once.
 struct RopeArgs {
   TensorView x;          // [tokens, heads, dim] f32 | bf16; usually a part of wider rows
+  TensorView y;          // [tokens, heads, dim] same dtype; may be x itself
   TensorView positions;  // [tokens] i32, each in [0, table positions)
   TensorView cos;        // [table positions, dim / 2] f32
   TensorView sin;        // [table positions, dim / 2] f32
