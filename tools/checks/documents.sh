@@ -6,10 +6,12 @@
 # alone; one with * must match something.
 set -euo pipefail
 cd "$1"
+. tools/checks/files.sh
 program=${FATHOM_PROGRAM:-build/release/src/app/fathom}
 folders='src|docs|tools|tests|bench|cmake|models|\.ci'
 
-documents=$(git ls-files -co --exclude-standard -- '*.md' | grep -E '^([A-Z]+\.md|docs/.*|(tools|models)/(.*/)?README\.md)$' || true)
+documents=$(repository_files '*.md')
+documents=$(grep -E '^([A-Z]+\.md|docs/.*|(tools|models)/(.*/)?README\.md)$' <<<"$documents" || true)
 run_commands=$(./run help | sed -n 's|^  \./run \([a-z]*\).*|\1|p')
 if [ -x "$program" ]; then subcommands=$("$program" --help 2>&1 || true); else subcommands=; fi
 
@@ -35,13 +37,13 @@ references() {
   fenced { look_at_code($0); next }
   {
     line = $0
-    while (match(line, /\]\([^)]+\)/)) {
-      emit("link", substr(line, RSTART + 2, RLENGTH - 3))
-      line = substr(line, RSTART + RLENGTH)
-    }
-    line = $0
     while (match(line, /`[^`]+`/)) {
       look_at_code(substr(line, RSTART + 1, RLENGTH - 2))
+      # What is left are words and links.
+      line = substr(line, 1, RSTART - 1) substr(line, RSTART + RLENGTH)
+    }
+    while (match(line, /\]\([^)]+\)/)) {
+      emit("link", substr(line, RSTART + 2, RLENGTH - 3))
       line = substr(line, RSTART + RLENGTH)
     }
   }' $documents

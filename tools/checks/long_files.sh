@@ -2,9 +2,11 @@
 # long_files.sh ROOT: no file of ours has more than 600 lines, unless long_files.txt says why.
 set -euo pipefail
 cd "$1"
+. tools/checks/files.sh
 limit=600
 reasons=tools/checks/long_files.txt
 
+files=$(repository_files)
 bad=0
 listed=" "
 while read -r path reason; do
@@ -22,7 +24,6 @@ while read -r path reason; do
 done <$reasons
 
 while IFS= read -r path; do
-  [ -f "$path" ] || continue
   case "$path" in
     LICENSE) continue ;;
     # Data, not text that someone reads from top to bottom.
@@ -35,5 +36,5 @@ while IFS= read -r path; do
     echo "$path has $lines lines, the limit is $limit: split off its second idea, or state the reason in $reasons."
     bad=1
   fi
-done < <(git ls-files -co --exclude-standard)
+done <<<"$files"
 exit $bad

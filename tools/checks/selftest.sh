@@ -83,6 +83,8 @@ expect fail "no report at all" "${ran[@]}"
 
 documents=(tools/checks/documents.sh .)
 expect pass "sound documents" "${documents[@]}"
+echo 'Code is no link: `[&](int gone)`; a link may be code: [`base`](src/base/base.h).' >>README.md
+expect pass "code that looks like a link" "${documents[@]}"
 echo 'See [gone](docs/gone.md).' >>README.md
 expect fail "a dead link" "${documents[@]}"
 echo 'See `src/gone.h`.' >docs/page.md
@@ -110,6 +112,10 @@ expect fail "a reason for a file that is short" "${long[@]}"
 echo 'src/base/gone.cc' >>tools/checks/long_files.txt
 expect fail "an entry without a reason" "${long[@]}"
 
+rm -rf .git
+expect fail "a folder that git does not know" "${long[@]}"
+rm -rf .git
+expect fail "documents that git does not know" "${documents[@]}"
 expect pass "a small repository" tools/checks/size.sh .
 expect fail "a large repository" env FATHOM_SIZE_LIMIT=100 tools/checks/size.sh .
 

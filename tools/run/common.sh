@@ -4,8 +4,7 @@ logs=build/logs
 program=build/release/src/app/fathom
 processors=$(nproc 2>/dev/null || echo 2)
 
-# A checkout that belongs to another user (usual in containers) is still ours to read.
-export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+. tools/checks/files.sh
 
 say() { printf '%s\n' "$*"; }
 
@@ -43,12 +42,10 @@ build_program() {
     { grep -v '^\[' "$log" | tail -n 60; die "The build failed; the full log is in $log."; }
 }
 
-# Our source files: tracked, or new and not ignored.
+# Our C++ and CUDA files.
 source_files() {
-  git ls-files -co --exclude-standard -- 'src/*.h' 'src/*.cc' 'src/*.cu' 'tests/*.h' 'tests/*.cc' \
-    'bench/*.h' 'bench/*.cc' | sort -u | while IFS= read -r file; do
-    [ -f "$file" ] && printf '%s\n' "$file"
-  done
+  repository_files 'src/*.h' 'src/*.cc' 'src/*.cu' 'tests/*.h' 'tests/*.cc' 'bench/*.h' 'bench/*.cc' \
+    'tools/*.h' 'tools/*.cc'
 }
 
 # record PART pass|fail|skip MILLISECONDS NAME: one result for the summary of `./run test`.

@@ -18,7 +18,7 @@ mkdir -p $logs/fuzz
 
 status=0
 # A target that is in no CMakeLists.txt would never run.
-for source in $(git ls-files -co --exclude-standard -- 'src/*_fuzz.cc' 'tests/*_fuzz.cc'); do
+for source in $(repository_files 'src/*_fuzz.cc' 'tests/*_fuzz.cc'); do
   if ! grep -q "/$source\"" build/fuzz/compile_commands.json; then
     say "$source belongs to no fuzz target: name it in a fathom_fuzz() of its CMakeLists.txt."
     record fuzz fail 0 "$source belongs to a target"
