@@ -87,6 +87,7 @@ Status validate(const RopeArgs& args) {
   Dim heads("heads");
   Dim dim("dim");
   FATHOM_RETURN_IF_ERROR(match(args.x, "x", {&tokens, &heads, &dim}, dtype));
+  FATHOM_RETURN_IF_ERROR(match(args.y, "y", {&tokens, &heads, &dim}, dtype));
   if (dim.size() % 2 != 0) {
     return invalid_argument("x: dim is " + std::to_string(dim.size()) + ", wanted an even number");
   }

@@ -21,7 +21,7 @@ void add_rms_norm(CpuStream& stream, const ops::AddRmsNormArgs& args);
 void layer_norm(CpuStream& stream, const ops::LayerNormArgs& args);
 void silu_mul(CpuStream& stream, const ops::SiluMulArgs& args);
 
-// quantize.cc
+// quantize.cc, store_cache.cc
 void quantize(CpuStream& stream, const ops::QuantizeArgs& args);
 void quantize_index_query(CpuStream& stream, const ops::QuantizeIndexQueryArgs& args);
 void store_latent(CpuStream& stream, const ops::StoreLatentArgs& args);
