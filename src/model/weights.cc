@@ -1,0 +1,210 @@
+#include "model/weights.h"
+
+#include <string>
+#include <utility>
+
+namespace fathom::model {
+
+namespace {
+
+float stored_number(const TensorView& view, std::int64_t row, std::int64_t column) {
+  switch (view.dtype) {
+    case DType::kF32:
+      return view.row<float>(row)[column];
+    case DType::kBF16:
+      return to_float(view.row<BFloat16>(row)[column]);
+    case DType::kF16:
+      return to_float(view.row<Float16>(row)[column]);
+    default:
+      return to_float(view.row<Float8E4M3>(row)[column]);
+  }
+}
+
+}  // namespace
+
+class WeightLoader {
+ public:
+  WeightLoader(const config::ModelConfig& config, config::Arithmetic arithmetic, Device& device,
+               Mutation mutation, Weights& weights)
+      : config_(config),
+        arithmetic_(arithmetic),
+        device_(device),
+        mutation_(mutation),
+        weights_(weights) {}
+
+  Status load(std::shared_ptr<const checkpoint::Checkpoint> source) {
+    weights_.source_ = std::move(source);
+    weights_.embed = vector("model.embed_tokens.weight");
+    weights_.final_norm = vector("model.norm.weight");
+    FATHOM_RETURN_IF_ERROR(matrix("lm_head.weight", weights_.head));
+    for (std::int32_t i = 0; i < config_.num_hidden_layers; ++i) {
+      FATHOM_RETURN_IF_ERROR(
+          layer(i, config_.is_moe_layer(i), weights_.layers.emplace_back()));
+    }
+    if (config_.num_nextn_predict_layers == 0) return {};
+    weights_.draft = std::make_unique<DraftWeights>();
+    DraftWeights& draft = *weights_.draft;
+    const std::string prefix = layer_prefix(config_.num_hidden_layers);
+    draft.embed_norm = vector(prefix + "enorm.weight");
+    draft.hidden_norm = vector(prefix + "hnorm.weight");
+    draft.final_norm = vector(prefix + "shared_head.norm.weight");
+    FATHOM_RETURN_IF_ERROR(matrix(prefix + "eh_proj.weight", draft.project));
+    return layer(config_.num_hidden_layers, /*moe=*/true, draft.layer);
+  }
+
+ private:
+  static std::string layer_prefix(std::int32_t layer) {
+    return "model.layers." + std::to_string(layer) + ".";
+  }
+
+  TensorView vector(const std::string& name) const {
+    return weights_.source_->weight(name).values;
+  }
+
+  Status matrix(const std::string& name, WeightView& to) {
+    to = weights_.source_->weight(name);
+    if (!to.scales.present()) return {};
+    FATHOM_RETURN_IF_ERROR(weights_.source_->check_scales(name));
+    return mutate_scales(name, to);
+  }
+
+  Status mutate_scales(const std::string& name, WeightView& weight) {
+    const bool divides = mutated(mutation_, Mutation::kScaleInverseDivides);
+    const bool ragged = mutated(mutation_, Mutation::kRaggedScaleRow) &&
+                        name.find("kv_a_proj") != std::string::npos;
+    if (!divides && !ragged) return {};
+    const std::int64_t rows = weight.scales.shape[0];
+    const std::int64_t columns = weight.scales.shape[1];
+    TensorView copy;
+    FATHOM_RETURN_IF_ERROR(allocate(DType::kF32, {rows, columns}, copy));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t from = ragged && r == rows - 1 ? r - 1 : r;
+      for (std::int64_t c = 0; c < columns; ++c) {
+        const float scale = weight.scales.row<float>(from)[c];
+        copy.row<float>(r)[c] = divides ? 1.0F / scale : scale;
+      }
+    }
+    weight.scales = copy;
+    return {};
+  }
+
+  Status mlp(const std::string& prefix, MlpWeights& to) {
+    FATHOM_RETURN_IF_ERROR(matrix(prefix + "gate_proj.weight", to.gate));
+    FATHOM_RETURN_IF_ERROR(matrix(prefix + "up_proj.weight", to.up));
+    return matrix(prefix + "down_proj.weight", to.down);
+  }
+
+  Status allocate(DType dtype, std::initializer_list<std::int64_t> shape, TensorView& to) {
+    to = TensorView(nullptr, dtype, shape);
+    Result<Buffer> buffer =
+        device_.allocate(static_cast<std::size_t>(to.elements()) * size_of(dtype));
+    FATHOM_RETURN_IF_ERROR(buffer.status());
+    to.data = buffer->data();
+    weights_.owned_.push_back(std::move(buffer).value());
+    return {};
+  }
+
+  // The tensor as float32: where it lies, or widened into memory of its own.
+  Status float_vector(const std::string& name, TensorView& to) {
+    const TensorView stored = vector(name);
+    to = stored;
+    if (stored.dtype == DType::kF32) return {};
+    FATHOM_RETURN_IF_ERROR(allocate(DType::kF32, {stored.shape[0]}, to));
+    for (std::int64_t i = 0; i < stored.shape[0]; ++i) {
+      to.row<float>(0)[i] = stored_number(stored, 0, i);
+    }
+    return {};
+  }
+
+  void put(const TensorView& to, std::int64_t i, std::int64_t j, std::int64_t k,
+           float number) const {
+    if (to.dtype == DType::kF32) {
+      to.row<float>(i, j)[k] = number;
+    } else {
+      to.row<BFloat16>(i, j)[k] = to_bfloat16(number);
+    }
+  }
+
+  Status key_value_up(const std::string& name, AttentionWeights& to) {
+    WeightView stored;
+    FATHOM_RETURN_IF_ERROR(matrix(name, stored));
+    const std::int64_t heads = config_.num_attention_heads;
+    const std::int64_t nope = config_.qk_nope_head_dim;
+    const std::int64_t value = config_.v_head_dim;
+    const std::int64_t latent = config_.kv_lora_rank;
+    const DType dtype =
+        arithmetic_ == config::Arithmetic::kExact ? DType::kF32 : DType::kBF16;
+    FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, latent, nope}, to.key_up_transposed));
+    FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, value, latent}, to.value_up));
+    for (std::int64_t r = 0; r < heads * (nope + value); ++r) {
+      const std::int64_t head = r / (nope + value);
+      const std::int64_t part = r % (nope + value);
+      for (std::int64_t c = 0; c < latent; ++c) {
+        float number = stored_number(stored.values, r, c);
+        if (stored.scales.present()) {
+          number *= stored.scales.row<float>(r / kScaleBlock)[c / kScaleBlock];
+        }
+        if (part < nope) {
+          put(to.key_up_transposed, head, c, part, number);
+        } else {
+          put(to.value_up, head, part - nope, c, number);
+        }
+      }
+    }
+    return {};
+  }
+
+  Status attention(const std::string& prefix, AttentionWeights& to) {
+    const std::string self = prefix + "self_attn.";
+    const std::string indexer = self + "indexer.";
+    to.input_norm = vector(prefix + "input_layernorm.weight");
+    to.q_a_norm = vector(self + "q_a_layernorm.weight");
+    to.kv_a_norm = vector(self + "kv_a_layernorm.weight");
+    to.index_k_norm = vector(indexer + "k_norm.weight");
+    to.index_k_norm_bias = vector(indexer + "k_norm.bias");
+    FATHOM_RETURN_IF_ERROR(matrix(self + "q_a_proj.weight", to.q_a));
+    FATHOM_RETURN_IF_ERROR(matrix(self + "q_b_proj.weight", to.q_b));
+    FATHOM_RETURN_IF_ERROR(matrix(self + "kv_a_proj_with_mqa.weight", to.kv_a));
+    FATHOM_RETURN_IF_ERROR(matrix(self + "o_proj.weight", to.o));
+    FATHOM_RETURN_IF_ERROR(matrix(indexer + "wq_b.weight", to.index_q_b));
+    FATHOM_RETURN_IF_ERROR(matrix(indexer + "wk.weight", to.index_k));
+    FATHOM_RETURN_IF_ERROR(matrix(indexer + "weights_proj.weight", to.index_weights));
+    return key_value_up(self + "kv_b_proj.weight", to);
+  }
+
+  Status layer(std::int32_t index, bool moe, LayerWeights& to) {
+    const std::string prefix = layer_prefix(index);
+    FATHOM_RETURN_IF_ERROR(attention(prefix, to.attention));
+    to.post_attention_norm = vector(prefix + "post_attention_layernorm.weight");
+    to.moe = moe;
+    if (!moe) return mlp(prefix + "mlp.", to.dense);
+    FATHOM_RETURN_IF_ERROR(matrix(prefix + "mlp.gate.weight", to.router));
+    FATHOM_RETURN_IF_ERROR(
+        float_vector(prefix + "mlp.gate.e_score_correction_bias", to.router_bias));
+    for (std::int32_t e = 0; e < config_.n_routed_experts; ++e) {
+      MlpWeights expert;
+      FATHOM_RETURN_IF_ERROR(mlp(prefix + "mlp.experts." + std::to_string(e) + ".", expert));
+      to.expert_gate.push_back(expert.gate);
+      to.expert_up.push_back(expert.up);
+      to.expert_down.push_back(expert.down);
+    }
+    return mlp(prefix + "mlp.shared_experts.", to.shared);
+  }
+
+  const config::ModelConfig& config_;
+  config::Arithmetic arithmetic_;
+  Device& device_;
+  Mutation mutation_;
+  Weights& weights_;
+};
+
+Result<std::unique_ptr<Weights>> Weights::load(
+    const config::ModelConfig& config, std::shared_ptr<const checkpoint::Checkpoint> source,
+    config::Arithmetic arithmetic, Device& device, Mutation mutation) {
+  auto weights = std::make_unique<Weights>();
+  WeightLoader loader(config, arithmetic, device, mutation, *weights);
+  FATHOM_RETURN_IF_ERROR(loader.load(std::move(source)));
+  return weights;
+}
+
+}  // namespace fathom::model

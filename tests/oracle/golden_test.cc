@@ -1,0 +1,45 @@
+#include <gtest/gtest.h>
+
+#include "golden_check.h"
+
+// Exact arithmetic against outputs that an independent implementation computed in float32. Every
+// bound here is the data's own: 1e-3 absolute (the page of each checkpoint).
+
+namespace fathom::oracle {
+namespace {
+
+const std::filesystem::path kData = FATHOM_TEST_DATA;
+const std::filesystem::path kTiny =
+    std::filesystem::path(FATHOM_SOURCE_DIR) / "models" / "fathom-tiny";
+
+void expect_golden(const GoldenReport& report) {
+  SCOPED_TRACE(report.describe());
+  ::testing::Test::RecordProperty("report", report.describe());
+  EXPECT_LE(report.logits, 1e-3);
+  EXPECT_LE(report.hidden, 1e-3);
+  EXPECT_LE(report.draft_logits, 1e-3);
+  EXPECT_LE(report.draft_hidden, 1e-3);
+  EXPECT_EQ(report.wrong_positions, 0);
+  EXPECT_EQ(report.wrong_tokens, 0);
+  EXPECT_EQ(report.wrong_drafts, 0);
+  EXPECT_GT(report.compared_tokens, 0);
+  EXPECT_GT(report.compared_rows, 0);
+}
+
+TEST(Golden, MicroBf16EqualsTheReference) {
+  expect_golden(check_prompts(kData / "micro-bf16", {7, 40, 90}, {}));
+}
+
+TEST(Golden, SlimFp8EqualsTheReference) {
+  expect_golden(check_prompts(kData / "slim-fp8", {9, 64, 150}, {}));
+}
+
+TEST(Golden, FathomTinyEqualsTheReference) {
+  test_support::RunnerOptions options;
+  options.threads = 2;
+  options.max_tokens = 1536;
+  expect_golden(check_tiny(kTiny, {0, 1, 2, 3, 4, 5}, options));
+}
+
+}  // namespace
+}  // namespace fathom::oracle

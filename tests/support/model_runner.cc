@@ -1,0 +1,157 @@
+#include "support/model_runner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/cpu/cpu_ops.h"
+#include "model/tensor_table.h"
+
+namespace fathom::test_support {
+
+// One step's rows as the model wants them.
+struct ModelRunner::Inputs {
+  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> sequences;
+  std::vector<std::int32_t> page_table;
+  std::vector<std::int32_t> logit_rows;
+  model::Batch batch;
+
+  Inputs(std::span<const Piece> pieces, const std::vector<std::vector<cache::PageId>>& tables,
+         std::int64_t width) {
+    for (const Piece& piece : pieces) {
+      const auto row = static_cast<std::int32_t>(page_table.size()) / static_cast<int>(width);
+      const auto& pages = tables[static_cast<std::size_t>(piece.sequence)];
+      page_table.insert(page_table.end(), pages.begin(), pages.end());
+      page_table.resize(static_cast<std::size_t>((row + 1) * width), -1);
+      for (std::size_t i = 0; i < piece.ids.size(); ++i) {
+        logit_rows.push_back(static_cast<std::int32_t>(ids.size()));
+        ids.push_back(piece.ids[i]);
+        positions.push_back(piece.first_position + static_cast<std::int32_t>(i));
+        sequences.push_back(row);
+      }
+    }
+    const auto rows = static_cast<std::int64_t>(ids.size());
+    batch.ids = {ids.data(), DType::kI32, {rows}};
+    batch.tokens.positions = {positions.data(), DType::kI32, {rows}};
+    batch.tokens.sequences = {sequences.data(), DType::kI32, {rows}};
+    batch.tokens.page_table = {page_table.data(),
+                               DType::kI32,
+                               {static_cast<std::int64_t>(page_table.size()) / width, width}};
+    batch.logit_rows = {logit_rows.data(), DType::kI32, {rows}};
+    if (!positions.empty()) batch.max_position = std::ranges::max(positions);
+  }
+};
+
+ModelRunner::ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options)
+    : config_(config::load_model_config(folder).value()),
+      options_(options),
+      checkpoint_(
+          checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
+      device_(std::make_unique<cpu::CpuDevice>(options.threads)),
+      ops_(cpu::make_cpu_ops()),
+      stream_(device_->create_stream()) {
+  weights_ = model::Weights::load(config_, checkpoint_, options.arithmetic, *device_,
+                                  options.mutation)
+                 .value();
+  model::ModelOptions model_options;
+  model_options.arithmetic = options.arithmetic;
+  model_options.max_tokens = options.max_tokens;
+  model_options.max_logit_rows = options.max_tokens;
+  model_options.max_positions = options.max_positions;
+  model_options.mutation = options.mutation;
+  model_ = model::Model::create(config_, *weights_, *ops_, *device_, model_options).value();
+  const config::KvLayout layout =
+      config::make_kv_layout(config_, options.arithmetic, options.kv_cache_dtype).value();
+  store_.emplace(
+      cache::KvStore::create(*device_, layout, config_.layers_with_cache(), options.pages)
+          .value());
+  pool_.emplace(options.pages);
+}
+
+int ModelRunner::add_sequence() {
+  sequences_.push_back(pool_->take(options_.max_positions / config::kPageTokens).value());
+  return static_cast<int>(sequences_.size()) - 1;
+}
+
+int ModelRunner::fork_sequence(int other, std::int32_t tokens) {
+  FATHOM_CHECK(tokens % config::kPageTokens == 0);
+  const std::int32_t shared = tokens / config::kPageTokens;
+  const auto& source = sequences_[static_cast<std::size_t>(other)];
+  std::vector<cache::PageId> pages(source.begin(), source.begin() + shared);
+  pool_->hold(pages);
+  const std::vector<cache::PageId> own =
+      pool_->take(options_.max_positions / config::kPageTokens - shared).value();
+  pages.insert(pages.end(), own.begin(), own.end());
+  sequences_.push_back(std::move(pages));
+  return static_cast<int>(sequences_.size()) - 1;
+}
+
+void ModelRunner::drop_sequence(int sequence) {
+  auto& pages = sequences_[static_cast<std::size_t>(sequence)];
+  pool_->release(pages);
+  pages.clear();
+}
+
+ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output,
+                                       std::int64_t rows) {
+  FATHOM_CHECK_MSG(output.ok(), output.status().message());
+  FATHOM_CHECK(stream_->synchronize().ok());
+  Step step;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto* logits = output->logits.row<float>(row);
+    step.logits.emplace_back(logits, logits + config_.vocab_size);
+    for (std::int64_t i = 0; i < config_.hidden_size; ++i) {
+      step.hidden.push_back(output->hidden.dtype == DType::kF32
+                                ? output->hidden.row<float>(row)[i]
+                                : to_float(output->hidden.row<BFloat16>(row)[i]));
+    }
+  }
+  return step;
+}
+
+ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces, model::Probe* probe,
+                                       model::Replay* replay) {
+  const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  const auto rows = static_cast<std::int64_t>(inputs.ids.size());
+  return collect(model_->forward(*stream_, inputs.batch, *store_, probe, replay), rows);
+}
+
+ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces, std::span<const float> hidden,
+                                     model::Probe* probe) {
+  const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  const auto rows = static_cast<std::int64_t>(inputs.ids.size());
+  FATHOM_CHECK(static_cast<std::int64_t>(hidden.size()) == rows * config_.hidden_size);
+  std::vector<float> wide(hidden.begin(), hidden.end());
+  std::vector<BFloat16> narrow;
+  TensorView view(wide.data(), DType::kF32, {rows, config_.hidden_size});
+  if (options_.arithmetic == config::Arithmetic::kDeployed) {
+    for (const float number : wide) narrow.push_back(to_bfloat16(number));
+    view = TensorView(narrow.data(), DType::kBF16, {rows, config_.hidden_size});
+  }
+  return collect(model_->draft(*stream_, inputs.batch, view, *store_, probe), rows);
+}
+
+ModelRunner::Step ModelRunner::prefill(int sequence, std::span<const std::int32_t> ids,
+                                       std::int32_t chunk, std::int32_t first_position) {
+  if (chunk == 0) chunk = options_.max_tokens;
+  Step all;
+  for (std::size_t begin = 0; begin < ids.size(); begin += static_cast<std::size_t>(chunk)) {
+    const std::size_t size = std::min(static_cast<std::size_t>(chunk), ids.size() - begin);
+    Piece piece;
+    piece.sequence = sequence;
+    piece.first_position = first_position + static_cast<std::int32_t>(begin);
+    piece.ids.assign(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                     ids.begin() + static_cast<std::ptrdiff_t>(begin + size));
+    Step step = forward({&piece, 1});
+    std::ranges::move(step.logits, std::back_inserter(all.logits));
+    all.hidden.insert(all.hidden.end(), step.hidden.begin(), step.hidden.end());
+  }
+  return all;
+}
+
+std::int32_t argmax(std::span<const float> numbers) {
+  return static_cast<std::int32_t>(std::ranges::max_element(numbers) - numbers.begin());
+}
+
+}  // namespace fathom::test_support
