@@ -87,7 +87,7 @@ FILENAME ~ /CMakeLists\.txt$/ {
   }
   if (path !~ /\// || to == "") {
     if (in_src || system("test -e \"tests/" path "\""))
-      complain("\"" path "\" names no layer: write the path below src/, or use <> for a library")
+      complain("\"" path "\" names no layer: write the path from src/ (in tests/: from tests/), or use <> for a library")
     next
   }
   if (path ~ /_testing\.h$/ && !test) complain("\"" path "\" is a test helper: only tests may include it")
