@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "text/token_table.h"
+
+namespace fathom::text {
+
+// Two neighbouring tokens that may become one. A merge's rank is its place in the list.
+struct Merge {
+  TokenId left = 0;
+  TokenId right = 0;
+  TokenId result = 0;
+};
+
+// Byte-pair encoding: a piece starts as its bytes, then the neighbouring pair of the lowest rank
+// merges, the leftmost of equals, until no pair has a merge.
+//
+// Threads: immutable, any number at once, each with its own Scratch.
+class Bpe {
+ public:
+  enum class WholePiece {
+    kWhenReached,  // a piece that is a token becomes that token only if merging leads there
+    kAlways        // it becomes that token without merging ("ignore_merges")
+  };
+
+  // Work space that calls may share one after the other.
+  struct Scratch {
+    struct Symbol {
+      TokenId id = 0;
+      std::int32_t previous = -1;
+      std::int32_t next = -1;
+      std::uint32_t rank = 0;  // of the merge with the next symbol
+    };
+    std::vector<Symbol> symbols;
+    std::vector<std::uint64_t> queue;  // a heap of rank << 32 | symbol
+  };
+
+  // `tokens` must outlive the Bpe and not change; its findable tokens are the vocabulary. A pair
+  // listed twice has its later rank. kInvalidArgument when a byte has no token of its own.
+  static Result<std::unique_ptr<Bpe>> create(const TokenTable& tokens,
+                                             std::span<const Merge> merges,
+                                             WholePiece whole_piece);
+
+  // Appends the tokens of `piece` to `ids`; together they have exactly its bytes. Cost is
+  // O(n log n) in piece.size(). Requires piece.size() < 2^31.
+  void encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
+
+ private:
+  struct Slot {
+    std::uint64_t pair = kFree;
+    std::uint32_t rank = 0;
+  };
+  static constexpr std::uint64_t kFree = ~std::uint64_t{0};
+  static constexpr std::uint32_t kNoMerge = 0xFFFFFFFF;
+
+  explicit Bpe(const TokenTable& tokens) : tokens_(tokens) {}
+
+  void add_merge(TokenId left, TokenId right, std::uint32_t rank);
+  std::uint32_t rank_of(TokenId left, TokenId right) const;
+  void find_reached_tokens();
+  void merge_short(std::string_view piece, std::vector<TokenId>& ids) const;
+  void merge_long(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
+  void start_long(std::string_view piece, Scratch& scratch) const;
+  void rerank(std::int32_t symbol, Scratch& scratch) const;
+
+  const TokenTable& tokens_;
+  std::array<TokenId, 256> byte_tokens_{};
+  std::vector<Slot> slots_;       // open addressing, a power of two, at most half full
+  std::vector<TokenId> results_;  // [rank]
+  std::vector<bool> is_direct_;   // [id] a piece with the token's bytes encodes to it alone
+};
+
+}  // namespace fathom::text

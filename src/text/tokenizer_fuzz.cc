@@ -1,0 +1,72 @@
+// Feeds the loader with bytes and the tokenizers with text. An input is tokenizer.json, a byte 0xFF
+// (which no JSON holds) and a text; without that byte all of it is both.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "text/stream_decoder.h"
+#include "text/test_tokenizer.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+namespace {
+
+using namespace fathom::text;  // NOLINT(google-build-using-namespace)
+
+// Decoding gives valid UTF-8, whole or token by token.
+void check_decoding(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
+  const std::string decoded = tokenizer.decode(ids);
+  FATHOM_CHECK(valid_utf8_prefix(decoded) == decoded.size());
+  StreamDecoder decoder(tokenizer);
+  std::string streamed;
+  for (const TokenId id : ids) decoder.push(id, streamed);
+  decoder.flush(streamed);
+  FATHOM_CHECK(streamed == decoded);
+}
+
+void check_loaded(std::string_view json, std::string_view text) {
+  const auto alone = Tokenizer::from_json({.tokenizer = json});
+  if (!alone.ok()) return;
+  static_cast<void>(
+      Tokenizer::from_json({json, /*tokenizer_config=*/text, /*generation_config=*/text}).ok());
+  for (const bool match : {false, true}) {
+    check_decoding(**alone, (*alone)->encode(text, {match, /*add_special_tokens=*/true}));
+  }
+}
+
+// Tokenizers that keep every byte.
+std::vector<std::unique_ptr<Tokenizer>> keepers() {
+  TestTokenizer parts{.merges = {{"a", "a"}, {"aa", "aa"}, {"Ġ", "a"}, {"1", "2"}, {"ä", "¸"}},
+                      .added_tokens = R"([{"id":300,"content":"<a>","special":true},)"
+                                      R"({"id":301,"content":"<a><","normalized":true}])"};
+  std::vector<std::unique_ptr<Tokenizer>> result;
+  for (const std::string& pre_tokenizer :
+       {deepseek_pre_tokenizer(), std::string(R"({"type":"ByteLevel"})"),
+        std::string(R"({"type":"Sequence","pretokenizers":[{"type":"Punctuation"},)"
+                    R"({"type":"Digits"},{"type":"ByteLevel","use_regex":false}]})")}) {
+    parts.pre_tokenizer = pre_tokenizer;
+    result.push_back(make_tokenizer(parts));
+  }
+  return result;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const std::vector<std::unique_ptr<Tokenizer>> kKeepers = keepers();
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const std::size_t cut = input.find('\xFF');
+  const std::string_view text = cut == std::string_view::npos ? input : input.substr(cut + 1);
+  check_loaded(input.substr(0, cut), text);
+  for (const auto& tokenizer : kKeepers) {
+    const std::vector<TokenId> ids = tokenizer->encode(text);
+    FATHOM_CHECK(bytes_of(*tokenizer, ids) == text);
+    check_decoding(*tokenizer, ids);
+  }
+  return 0;
+}
