@@ -26,12 +26,11 @@ void convert_row(DType from_dtype,
                  std::int64_t n,
                  DType to_dtype,
                  std::byte* to) {
-  constexpr std::int64_t kBlock = 512;
-  alignas(64) float block[kBlock];  // NOLINT(*-avoid-c-arrays)
+  alignas(64) float block[kRowBlock];  // NOLINT(*-avoid-c-arrays)
   const auto from_size = static_cast<std::int64_t>(size_of(from_dtype));
   const auto to_size = static_cast<std::int64_t>(size_of(to_dtype));
-  for (std::int64_t at = 0; at < n; at += kBlock) {
-    const std::int64_t count = HWY_MIN(kBlock, n - at);
+  for (std::int64_t at = 0; at < n; at += kRowBlock) {
+    const std::int64_t count = HWY_MIN(kRowBlock, n - at);
     widen(from_dtype, from + at * from_size, count, block);
     narrow(block, count, to_dtype, to + at * to_size);
   }
@@ -88,9 +87,10 @@ void rope_token(const ops::RopeArgs& args, std::int64_t token, float* row) {
   }
 }
 
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
 // The largest number of a row, NaN left out; -infinity when there is none.
 float max_of_row(const float* x, std::int64_t n) {
-  constexpr float kLowest = -std::numeric_limits<float>::infinity();
   const D32 d;
   const V32 lowest = hn::Set(d, kLowest);
   V32 best = lowest;
@@ -133,7 +133,7 @@ float exp_sum_of_row(const float* x, std::int64_t n, float shift) {
   if (i < n) {
     float tail[kLanes];  // NOLINT(*-avoid-c-arrays)
     for (std::int64_t j = 0; j < kLanes; ++j) {
-      tail[j] = i + j < n ? x[i + j] : -std::numeric_limits<float>::infinity();  // exp gives 0
+      tail[j] = i + j < n ? x[i + j] : kLowest;  // exp gives 0
     }
     low = add8(low, exp8(sub8(load8(tail), offset)));
     high = add8(high, exp8(sub8(load8(tail + 8), offset)));

@@ -28,7 +28,7 @@ inline constexpr int kLanes = 16;
 
 using D32 = hn::CappedTag<float, 8>;
 using V32 = hn::Vec<D32>;
-inline constexpr int kPartLanes = static_cast<int>(HWY_MIN(8, HWY_MAX_BYTES / 4));
+inline constexpr std::int64_t kPartLanes = HWY_MIN(8, HWY_MAX_BYTES / 4);
 inline constexpr int kParts = 8 / kPartLanes;
 
 // Eight float32: one register on AVX2 and wider, two on 128-bit targets.

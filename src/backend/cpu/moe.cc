@@ -30,9 +30,8 @@ void sigmoid_row(const float* x, std::int64_t n, float* y) {
 }
 
 void combine_rows(const ops::CombineArgs& args, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t kBlock = 512;
-  alignas(64) float sum[kBlock];  // NOLINT(*-avoid-c-arrays)
-  alignas(64) float row[kBlock];  // NOLINT(*-avoid-c-arrays)
+  alignas(64) float sum[kRowBlock];  // NOLINT(*-avoid-c-arrays)
+  alignas(64) float row[kRowBlock];  // NOLINT(*-avoid-c-arrays)
   const DType dtype = args.rows.dtype;
   const auto size = static_cast<std::int64_t>(size_of(dtype));
   const std::int64_t hidden = args.rows.shape[1];
@@ -40,9 +39,9 @@ void combine_rows(const ops::CombineArgs& args, std::int64_t begin, std::int64_t
   for (std::int64_t t = begin; t < end; ++t) {
     const auto* row_of = args.row_of.row<const std::int32_t>(t);
     const auto* weights = args.weights.row<const float>(t);
-    for (std::int64_t at = 0; at < hidden; at += kBlock) {
-      const std::int64_t n = HWY_MIN(kBlock, hidden - at);
-      for (std::int64_t i = 0; i < padded(n); i += 8) store8(zero8(), sum + i);
+    for (std::int64_t at = 0; at < hidden; at += kRowBlock) {
+      const std::int64_t n = HWY_MIN(kRowBlock, hidden - at);
+      std::memset(sum, 0, sizeof sum);
       for (std::int64_t j = 0; j < k; ++j) {
         widen(dtype, row_bytes(args.rows, row_of[j]) + at * size, n, row);
         const F32x8 weight = set8(weights[j]);

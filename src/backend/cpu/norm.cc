@@ -93,15 +93,14 @@ void layer_norm_rows(const ops::LayerNormArgs& args,
 }
 
 void silu_mul_rows(const ops::SiluMulArgs& args, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t kBlock = 512;
-  alignas(64) float gate[kBlock];  // NOLINT(*-avoid-c-arrays)
-  alignas(64) float up[kBlock];    // NOLINT(*-avoid-c-arrays)
+  alignas(64) float gate[kRowBlock];  // NOLINT(*-avoid-c-arrays)
+  alignas(64) float up[kRowBlock];    // NOLINT(*-avoid-c-arrays)
   const std::int64_t width = args.gate.shape[1];
   const auto size = static_cast<std::int64_t>(size_of(args.gate.dtype));
   const F32x8 one = set8(1);
   for (std::int64_t t = begin; t < end; ++t) {
-    for (std::int64_t at = 0; at < width; at += kBlock) {
-      const std::int64_t n = HWY_MIN(kBlock, width - at);
+    for (std::int64_t at = 0; at < width; at += kRowBlock) {
+      const std::int64_t n = HWY_MIN(kRowBlock, width - at);
       widen(args.gate.dtype, row_bytes(args.gate, t) + at * size, n, gate);
       widen(args.up.dtype, row_bytes(args.up, t) + at * size, n, up);
       for (std::int64_t i = 0; i < padded(n); i += 8) {

@@ -89,13 +89,15 @@ HWY_INLINE float quantize_group(const float* x, std::int64_t n, bool ue8m0, Floa
   return scale;
 }
 
+// The second of two numbers 1 or 2 apart is subtracted.
+alignas(16) inline constexpr float kNeighbourSigns[] = {1, -1, 1, -1};  // NOLINT(*-avoid-c-arrays)
+alignas(16) inline constexpr float kPairSigns[] = {1, 1, -1, -1};       // NOLINT(*-avoid-c-arrays)
+
 // Stages of the fast Walsh-Hadamard transform over neighbours 1, 2 and 4 apart.
 HWY_INLINE void hadamard_inside_eight(float* x) {
   const hn::CappedTag<float, 4> d4;
-  alignas(16) static constexpr float kSign1[4] = {1, -1, 1, -1};  // NOLINT(*-avoid-c-arrays)
-  alignas(16) static constexpr float kSign2[4] = {1, 1, -1, -1};  // NOLINT(*-avoid-c-arrays)
-  const auto sign1 = hn::Load(d4, kSign1);
-  const auto sign2 = hn::Load(d4, kSign2);
+  const auto sign1 = hn::Load(d4, kNeighbourSigns);
+  const auto sign2 = hn::Load(d4, kPairSigns);
   auto low = hn::LoadU(d4, x);
   auto high = hn::LoadU(d4, x + 4);
   low = hn::MulAdd(low, sign1, hn::Shuffle2301(low));

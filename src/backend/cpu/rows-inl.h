@@ -92,6 +92,9 @@ HWY_INLINE void narrow(const float* from, std::int64_t n, DType dtype, void* to)
   for (; i < n; ++i) target[i] = to_bfloat16(from[i]);
 }
 
+// Numbers that a kernel without per-worker scratch widens at a time, on its stack.
+inline constexpr std::int64_t kRowBlock = 512;
+
 // The canonical sum over n numbers, a multiple of 16, of term(eight numbers, sum so far).
 template <class Term>
 HWY_INLINE float lane_sum(const float* x, std::int64_t n, const Term& term) {

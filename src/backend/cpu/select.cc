@@ -20,13 +20,12 @@ struct Boundary {
 // Radix selection: the key's bits are found from the top, eleven, eleven and ten at a time, by
 // counting the keys that agree with the bits found so far. Requires 1 <= k <= n.
 Boundary find_boundary(const std::uint32_t* keys, std::int64_t n, std::int64_t k) {
-  constexpr int kDigits = 11;
   std::uint32_t found = 0;
   std::uint32_t known = 0;  // mask of the bits in `found`
   std::int64_t wanted = k;
   for (const int shift : {21, 10, 0}) {
     const std::uint32_t digits = shift == 0 ? 0x3FFU : 0x7FFU;
-    std::array<std::int32_t, std::size_t{1} << kDigits> count{};
+    std::array<std::int32_t, 2048> count{};
     for (std::int64_t i = 0; i < n; ++i) {
       if ((keys[i] & known) == found) ++count[(keys[i] >> shift) & digits];
     }
