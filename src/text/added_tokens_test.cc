@@ -16,6 +16,7 @@ std::vector<Found> split(const std::vector<AddedToken>& tokens, std::string_view
   std::vector<TextSegment> segments;
   AddedTokens(tokens).split(text, segments);
   std::vector<Found> found;
+  found.reserve(segments.size());
   for (const TextSegment& segment : segments) found.emplace_back(segment.text, segment.id);
   return found;
 }

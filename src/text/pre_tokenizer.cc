@@ -49,7 +49,7 @@ Result<PreTokenizer> PreTokenizer::create(PreTokenizerSpec spec, Engine engine) 
     } else if (scanners && isolates(steps[i], kGpt2Pattern)) {
       result.stages_.push_back({Stage::Kind::kGpt2, nullptr});
     } else {
-      Result<std::unique_ptr<RegexSplit>> regex = RegexSplit::create(std::move(steps[i]));
+      Result<std::unique_ptr<RegexSplit>> regex = RegexSplit::create(steps[i]);
       if (!regex.ok()) return regex.status().in("split step " + std::to_string(i));
       result.stages_.push_back({Stage::Kind::kRegex, std::move(*regex)});
     }

@@ -22,13 +22,12 @@ std::string describe(int error) {
 }
 
 PCRE2_SPTR bytes_of(std::string_view text) {
-  static constexpr char kNothing = 0;
-  return reinterpret_cast<PCRE2_SPTR>(text.data() != nullptr ? text.data() : &kNothing);
+  return reinterpret_cast<PCRE2_SPTR>(text.data() != nullptr ? text.data() : "");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<RegexSplit>> RegexSplit::create(SplitStep step) {
+Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
   if (step.pattern.empty() || step.pattern.size() > kMaxPatternBytes) {
     return invalid_argument("a pattern has 1 to " + std::to_string(kMaxPatternBytes) +
                             " bytes, this one has " + std::to_string(step.pattern.size()));

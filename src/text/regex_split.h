@@ -35,7 +35,7 @@ struct SplitStep {
 class RegexSplit {
  public:
   // kInvalidArgument says what PCRE2 found wrong with the pattern, and where.
-  static Result<std::unique_ptr<RegexSplit>> create(SplitStep step);
+  static Result<std::unique_ptr<RegexSplit>> create(const SplitStep& step);
   ~RegexSplit();
   RegexSplit(const RegexSplit&) = delete;
   RegexSplit& operator=(const RegexSplit&) = delete;

@@ -20,17 +20,17 @@ Texts split(const SplitStep& step, std::string_view text) {
 }
 
 TEST(RegexSplit, EachBehaviourTreatsMatchesItsOwnWay) {
-  constexpr std::string_view kText = "the-final--countdown";
+  constexpr std::string_view text = "the-final--countdown";
 
-  EXPECT_THAT(split({"-", false, SplitBehavior::kIsolated}, kText),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kIsolated}, text),
               ElementsAre("the", "-", "final", "-", "-", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kRemoved}, kText),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kRemoved}, text),
               ElementsAre("the", "final", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithPrevious}, kText),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithPrevious}, text),
               ElementsAre("the-", "final-", "-", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithNext}, kText),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithNext}, text),
               ElementsAre("the", "-final", "-", "-countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kContiguous}, kText),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kContiguous}, text),
               ElementsAre("the", "-", "final", "--", "countdown"));
 }
 

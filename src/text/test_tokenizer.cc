@@ -67,9 +67,16 @@ std::string json_of(const TestTokenizer& parts) {
   int id = 256;
   for (const auto& [left, right] : parts.merges) {
     if (!merges.empty()) merges += ',';
-    merges += json_string(left + " " + right);
-    const std::string result = json_string(left + right) + ":";
-    if (vocab.find(result) == std::string::npos) vocab += "," + result + std::to_string(id++);
+    std::string spaced = left;
+    spaced += ' ';
+    spaced += right;
+    merges += json_string(spaced);
+    std::string entry = json_string(left + right);
+    entry += ':';
+    if (vocab.find(entry) != std::string::npos) continue;
+    vocab += ',';
+    vocab += entry;
+    vocab += std::to_string(id++);
   }
   return R"({"version":"1.0","truncation":null,"padding":null,"normalizer":)" + parts.normalizer +
          R"(,"pre_tokenizer":)" + parts.pre_tokenizer + R"(,"post_processor":)" +

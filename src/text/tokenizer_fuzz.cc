@@ -57,13 +57,14 @@ std::vector<std::unique_ptr<Tokenizer>> keepers() {
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer gives the name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const std::vector<std::unique_ptr<Tokenizer>> kKeepers = keepers();
+  static const std::vector<std::unique_ptr<Tokenizer>> byte_keepers = keepers();
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const std::size_t cut = input.find('\xFF');
   const std::string_view text = cut == std::string_view::npos ? input : input.substr(cut + 1);
   check_loaded(input.substr(0, cut), text);
-  for (const auto& tokenizer : kKeepers) {
+  for (const auto& tokenizer : byte_keepers) {
     const std::vector<TokenId> ids = tokenizer->encode(text);
     FATHOM_CHECK(bytes_of(*tokenizer, ids) == text);
     check_decoding(*tokenizer, ids);

@@ -7,6 +7,7 @@
 #include <simdjson.h>
 
 #include "text/byte_alphabet.h"
+#include "text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -21,12 +22,20 @@ constexpr std::size_t kMaxTokenBytes = 64 << 10;
 constexpr std::size_t kMaxMerges = std::size_t{1} << 22;
 constexpr std::size_t kMaxSteps = 32;
 constexpr int kMaxNesting = 4;
+constexpr std::size_t kShownBytes = 60;  // of untrusted text in a message
+
+constexpr std::pair<std::string_view, SplitBehavior> kBehaviorNames[] = {
+    {"Isolated", SplitBehavior::kIsolated},
+    {"Removed", SplitBehavior::kRemoved},
+    {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+    {"MergedWithNext", SplitBehavior::kMergedWithNext},
+    {"Contiguous", SplitBehavior::kContiguous}};
 
 // Untrusted text for a message: quoted, and cut when it is long.
 std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kShown = 60;
-  if (text.size() <= kShown) return '"' + std::string(text) + '"';
-  return '"' + std::string(text.substr(0, kShown)) + "\" …";
+  if (text.size() <= kShownBytes) return '"' + std::string(text) + '"';
+  text = text.substr(0, valid_utf8_prefix(text.substr(0, kShownBytes)));
+  return '"' + std::string(text) + "\" …";
 }
 
 std::string_view kind_of(const element& value) {
@@ -145,15 +154,9 @@ Status read_normalizer(const element& value, std::string_view field, int nesting
 }
 
 Status read_behavior(const object& split, std::string_view field, SplitBehavior& behavior) {
-  static constexpr std::pair<std::string_view, SplitBehavior> kNames[] = {
-      {"Isolated", SplitBehavior::kIsolated},
-      {"Removed", SplitBehavior::kRemoved},
-      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
-      {"MergedWithNext", SplitBehavior::kMergedWithNext},
-      {"Contiguous", SplitBehavior::kContiguous}};
   std::string_view name = "Isolated";
   FATHOM_RETURN_IF_ERROR(read_optional(split, field, "behavior", name));
-  for (const auto& [known, value] : kNames) {
+  for (const auto& [known, value] : kBehaviorNames) {
     if (name != known) continue;
     behavior = value;
     return {};
