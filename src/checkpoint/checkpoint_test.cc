@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "checkpoint/test_folder.h"
+#include "checkpoint/checkpoint_testing.h"
 
 namespace fathom::checkpoint {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/test_folder.h"
+#include "checkpoint/checkpoint_testing.h"
 
 namespace fathom::checkpoint {
 namespace {
@@ -37,7 +37,7 @@ class CheckpointValues : public testing::Test {
 
   std::vector<TestTensor> good_ = {
       filled("codes", DType::kF8E4M3, {kRows, kColumns}, 0xFE),  // -448: one below NaN
-      floats("codes_scale_inv", {24, 8}, std::vector<float>(24 * 8, 0.5F)),
+      floats("codes_scale_inv", {24, 8}, std::vector<float>(192, 0.5F)),
       filled("norm", DType::kBF16, {5}, 0x3F)};
   TestFolder folder_;
 };
@@ -80,7 +80,7 @@ TEST_F(CheckpointValues, RefusesOtherValuesThatAreNotFinite) {
 TEST_F(CheckpointValues, ChecksScalesAlone) {
   const auto check = [&](float scale) {
     std::vector<TestTensor> stored = good_;
-    std::memcpy(stored[1].data.data() + 4 * 9, &scale, 4);
+    std::memcpy(stored[1].data.data() + 36, &scale, 4);
     EXPECT_EQ(verify(stored), outcome(stored, [](const Checkpoint& opened) {
                 return opened.check_scales("codes");
               }));

@@ -5,8 +5,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include "checkpoint/checkpoint_testing.h"
 #include "checkpoint/mapped_file.h"
-#include "checkpoint/test_folder.h"
 
 namespace fathom::checkpoint {
 namespace {
@@ -97,6 +97,7 @@ TEST(MappedFile, SurvivesThreadsThatReadWhileOthersOpenAndClose) {
   std::filesystem::resize_file(folder.path() / "short", 0);
 
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 64; ++i) {

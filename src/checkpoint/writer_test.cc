@@ -1,9 +1,9 @@
 #include "checkpoint/writer.h"
 
+#include "checkpoint/checkpoint_testing.h"
 #include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors_header.h"
 #include "checkpoint/shard_index.h"
-#include "checkpoint/test_folder.h"
 
 namespace fathom::checkpoint {
 namespace {

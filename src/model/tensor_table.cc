@@ -51,7 +51,6 @@ struct Rule {
   Size rows;
   Size columns;     // kNoColumns for a vector
   Size unit = one;  // see ModelTensor
-  bool optional = false;
 };
 
 using enum Part;
@@ -119,8 +118,8 @@ constexpr Rule kDraftLayer[] = {
     {"hnorm.weight", kDraft, kVector, kWhole, hidden, kNoColumns},
     {"eh_proj.weight", kDraft, kPlain, kWhole, hidden, two_hidden},
     {"shared_head.norm.weight", kDraft, kVector, kWhole, hidden, kNoColumns},
-    {"shared_head.head.weight", kDraftCopies, kPlain, kHeadRows, vocabulary, hidden, one, true},
-    {"embed_tokens.weight", kDraftCopies, kPlain, kEmbeddingRows, vocabulary, hidden, one, true},
+    {"shared_head.head.weight", kDraftCopies, kPlain, kHeadRows, vocabulary, hidden},
+    {"embed_tokens.weight", kDraftCopies, kPlain, kEmbeddingRows, vocabulary, hidden},
 };
 
 class Lister {
@@ -136,7 +135,7 @@ class Lister {
       ModelTensor tensor;
       tensor.spec.name = prefix + rule.name;
       tensor.spec.kind = rule.kind;
-      tensor.spec.optional = rule.optional;
+      tensor.spec.optional = rule.part == kDraftCopies;
       tensor.spec.shape.push_back(rule.rows(model_));
       if (rule.columns != kNoColumns) tensor.spec.shape.push_back(rule.columns(model_));
       const bool of_draft = layer == model_.num_hidden_layers && rule.part != kDraftCopies;

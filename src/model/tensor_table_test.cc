@@ -58,7 +58,7 @@ TEST(TensorTable, SumsThePartsOfThePublishedModel) {
   EXPECT_EQ(sums[Part::kDenseMlp].bytes, 3 * 396'458'496LL);
   EXPECT_EQ(sums[Part::kGates].bytes, 58 * 3'671'040LL);
   EXPECT_EQ(sums[Part::kSharedExperts].bytes, 58 * 44'050'944LL);
-  EXPECT_EQ(sums[Part::kRoutedExperts].bytes, 58 * 256 * 44'050'944LL);
+  EXPECT_EQ(sums[Part::kRoutedExperts].bytes, 58LL * 256 * 44'050'944);
   EXPECT_EQ(sums[Part::kEmbedding].bytes, 1'853'358'080);
   EXPECT_EQ(sums[Part::kHead].bytes, 1'853'358'080);
 }
@@ -110,7 +110,7 @@ TEST(TensorSlices, GiveADecodeRankItsShare) {
     EXPECT_EQ(rank_sums.main_model().bytes, 60'843'241'152);
     EXPECT_EQ(rank_sums[Part::kDraft].bytes, 1'159'782'848);
     EXPECT_EQ(rank_sums[Part::kDraftCopies].bytes, 0);
-    EXPECT_EQ(rank_sums[Part::kRoutedExperts].bytes, 58 * 16 * 44'050'944LL);
+    EXPECT_EQ(rank_sums[Part::kRoutedExperts].bytes, 58LL * 16 * 44'050'944);
     EXPECT_EQ(experts_of(real(), layout, rank).first, 16 * rank);
   }
 }

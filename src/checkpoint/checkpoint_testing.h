@@ -63,6 +63,7 @@ class TestFolder {
 
   void write_tensors(const std::string& name, const std::vector<TestTensor>& tensors) const {
     std::vector<SafetensorsWriter::Tensor> announced;
+    announced.reserve(tensors.size());
     for (const TestTensor& tensor : tensors) announced.push_back(tensor.tensor);
     auto writer = SafetensorsWriter::create(path_ / name, announced);
     ASSERT_TRUE(writer.ok()) << writer.status().message();
