@@ -2,8 +2,6 @@
 
 #include <string>
 
-#include "tensor/tensor_view.h"
-
 namespace fathom::config {
 
 std::int64_t KvLayout::latent_record_bytes() const {

@@ -28,6 +28,11 @@ constexpr std::size_t size_of(DType dtype) {
 // "f32", "bf16", "f16", "f8_e4m3", "i32", "u8".
 std::string_view dtype_name(DType dtype);
 
+// One scale of an FP8 format covers this many consecutive numbers, of a weight as many rows too.
+constexpr std::int64_t kScaleBlock = 128;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 // Storage types. They are bits, not numbers: arithmetic happens in float32.
 enum class BFloat16 : std::uint16_t {};
 enum class Float16 : std::uint16_t {};

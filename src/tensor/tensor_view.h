@@ -64,8 +64,4 @@ struct WeightView {
   TensorView scales;
 };
 
-constexpr std::int64_t kScaleBlock = 128;  // rows and columns of one scale of an FP8 weight
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace fathom

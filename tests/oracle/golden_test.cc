@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "golden_check.h"
+#include "oracle/golden_check.h"
 
 // Exact arithmetic against outputs that an independent implementation computed in float32. Every
 // bound here is the data's own: 1e-3 absolute (the page of each checkpoint).
