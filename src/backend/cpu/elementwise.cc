@@ -63,7 +63,7 @@ HWY_INLINE void rotate_neighbours(float* x, const float* cos, const float* sin, 
   for (; i + 8 <= half; i += 8) {
     const Pair in = load16(x + 2 * i);
     const Pair y = rotate8(in.even, in.odd, load8(cos + i), load8(sin + i));
-    for (int p = 0; p < kParts; ++p) {
+    for (std::int64_t p = 0; p < kParts; ++p) {
       hn::StoreInterleaved2(y.even.part[p], y.odd.part[p], D32(), x + 2 * (i + p * kPartLanes));
     }
   }
@@ -133,7 +133,8 @@ float exp_sum_of_row(const float* x, std::int64_t n, float shift) {
   if (i < n) {
     float tail[kLanes];  // NOLINT(*-avoid-c-arrays)
     for (std::int64_t j = 0; j < kLanes; ++j) {
-      tail[j] = i + j < n ? x[i + j] : kLowest;  // exp gives 0
+      tail[j] = kLowest;  // exp gives 0
+      if (i + j < n) tail[j] = x[i + j];
     }
     low = add8(low, exp8(sub8(load8(tail), offset)));
     high = add8(high, exp8(sub8(load8(tail + 8), offset)));

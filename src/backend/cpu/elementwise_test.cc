@@ -65,7 +65,7 @@ TEST(GatherRows, CopiesRowsInAnyOrderAndNoneAtAll) {
 
   for (std::int64_t t = 0; t < 4; ++t) {
     for (std::int64_t i = 0; i < 17; ++i) {
-      EXPECT_EQ(y.code(t * 17 + i), x.code(rows.get_int(t) * 17 + i));
+      EXPECT_EQ(y.code(t * 17 + i), x.code(std::int64_t{rows.get_int(t)} * 17 + i));
     }
   }
   EXPECT_TRUE(y.margins_are_poison());

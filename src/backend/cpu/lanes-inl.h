@@ -13,9 +13,9 @@
 #define FATHOM_BACKEND_CPU_LANES_INL_H_
 #endif
 
-#include <hwy/highway.h>
-
 #include <cstdint>
+
+#include <hwy/highway.h>
 
 #include "tensor/dtype.h"
 
@@ -36,11 +36,11 @@ struct F32x8 {
   V32 part[kParts];  // NOLINT(*-avoid-c-arrays): vector types have no std::array
 };
 
-#define FATHOM_FOR_PARTS(expression)      \
-  F32x8 result;                           \
-  for (int p = 0; p < kParts; ++p) {      \
-    result.part[p] = (expression);        \
-  }                                       \
+#define FATHOM_FOR_PARTS(expression)          \
+  F32x8 result;                               \
+  for (std::int64_t p = 0; p < kParts; ++p) { \
+    result.part[p] = (expression);            \
+  }                                           \
   return result
 
 HWY_INLINE F32x8 zero8() { FATHOM_FOR_PARTS(hn::Zero(D32())); }
@@ -59,7 +59,7 @@ HWY_INLINE F32x8 fma8(F32x8 a, F32x8 b, F32x8 c) {
   FATHOM_FOR_PARTS(hn::MulAdd(a.part[p], b.part[p], c.part[p]));
 }
 HWY_INLINE void store8(F32x8 value, float* to) {
-  for (int p = 0; p < kParts; ++p) hn::StoreU(value.part[p], D32(), to + p * kPartLanes);
+  for (std::int64_t p = 0; p < kParts; ++p) hn::StoreU(value.part[p], D32(), to + p * kPartLanes);
 }
 
 // Even and odd elements of sixteen.
@@ -70,7 +70,7 @@ struct Pair {
 
 HWY_INLINE Pair split16(const V32* natural) {
   Pair pair;
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     pair.even.part[p] = hn::ConcatEven(D32(), natural[2 * p + 1], natural[2 * p]);
     pair.odd.part[p] = hn::ConcatOdd(D32(), natural[2 * p + 1], natural[2 * p]);
   }
@@ -98,8 +98,8 @@ HWY_INLINE Pair load16(const BFloat16* from) {
   const hn::RebindToUnsigned<D32> d32;
   const hn::Repartition<std::uint16_t, D32> d16;
   Pair pair;
-  for (int p = 0; p < kParts; ++p) {
-    const auto* source = reinterpret_cast<const std::uint16_t*>(from) + p * 2 * kPartLanes;
+  for (std::int64_t p = 0; p < kParts; ++p) {
+    const auto* source = reinterpret_cast<const std::uint16_t*>(from) + 2 * kPartLanes * p;
     const auto both = hn::BitCast(d32, hn::LoadU(d16, source));
     pair.even.part[p] = hn::BitCast(D32(), hn::ShiftLeft<16>(both));
     pair.odd.part[p] = hn::BitCast(D32(), hn::And(both, hn::Set(d32, 0xFFFF0000U)));
@@ -115,8 +115,8 @@ HWY_INLINE Pair load16(const Float8E4M3* from) {
   const hn::Rebind<std::uint8_t, decltype(d16)> d8;
   const auto bias = hn::Set(D32(), 0x1p120F);
   Pair pair;
-  for (int p = 0; p < kParts; ++p) {
-    const auto* source = reinterpret_cast<const std::uint8_t*>(from) + p * 2 * kPartLanes;
+  for (std::int64_t p = 0; p < kParts; ++p) {
+    const auto* source = reinterpret_cast<const std::uint8_t*>(from) + 2 * kPartLanes * p;
     const auto code = hn::PromoteTo(d16, hn::LoadU(d8, source));
     const auto value = hn::ShiftLeft<4>(hn::And(code, hn::Set(d16, std::uint16_t{0x7F})));
     const auto sign = hn::ShiftLeft<8>(hn::And(code, hn::Set(d16, std::uint16_t{0x80})));
@@ -153,7 +153,7 @@ HWY_INLINE float reduce(F32x8 even, F32x8 odd) {
 // The same over sixteen lanes in natural order, lanes 0..7 and 8..15.
 HWY_INLINE float reduce_natural(F32x8 low, F32x8 high) {
   V32 natural[2 * kParts];  // NOLINT(*-avoid-c-arrays)
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     natural[p] = low.part[p];
     natural[kParts + p] = high.part[p];
   }
@@ -211,7 +211,7 @@ HWY_INLINE void dot_tile(const float* x,
                          float* dots,
                          std::int64_t dots_stride) {
   F32x8 sums[2][M][kTileColumns];  // NOLINT(*-avoid-c-arrays)
-  for (int half = 0; half < 2; ++half) {
+  for (std::int64_t half = 0; half < 2; ++half) {
     for (auto& of_row : sums[half]) {
       for (F32x8& sum : of_row) sum = zero8();
     }
@@ -250,10 +250,9 @@ HWY_INLINE F32x8 exp8(F32x8 x) {
   const D32 d;
   const hn::RebindToSigned<D32> di;
   F32x8 result;
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     const auto magic = hn::Set(d, 12582912.0F);
-    const auto clamped =
-        hn::Min(hn::Max(x.part[p], hn::Set(d, -104.0F)), hn::Set(d, 89.0F));
+    const auto clamped = hn::Min(hn::Max(x.part[p], hn::Set(d, -104.0F)), hn::Set(d, 89.0F));
     const auto n = hn::Sub(hn::MulAdd(clamped, hn::Set(d, 1.44269504F), magic), magic);
     auto r = hn::MulAdd(n, hn::Set(d, -0.693145752F), clamped);
     r = hn::MulAdd(n, hn::Set(d, -1.42860677e-6F), r);
@@ -269,8 +268,7 @@ HWY_INLINE F32x8 exp8(F32x8 x) {
     const auto half = hn::ShiftRight<1>(exponent);
     const auto bias = hn::Set(di, 127);
     const auto scale_a = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
-    const auto scale_b =
-        hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(exponent, half), bias)));
+    const auto scale_b = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(exponent, half), bias)));
     const auto value = hn::Mul(hn::Mul(poly, scale_a), scale_b);
     result.part[p] = hn::IfThenElse(hn::IsNaN(x.part[p]), x.part[p], value);
   }

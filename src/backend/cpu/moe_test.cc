@@ -275,12 +275,13 @@ TEST(ExpandRows, CopiesTheRowsBelowTheLastOffsetWithTheirScales) {
     expand_rows(stream, {x.view(), scales.view(), source.view(), offsets.view(), y.view(),
                          y_scales.view()});
 
-    for (std::int64_t i = 0; i < 6 * 130; ++i) {
-      const std::int64_t from = i / 130 < 4 ? source.get_int(i / 130) * 130 + i % 130 : -1;
+    for (std::int64_t i = 0; i < y.elements(); ++i) {
+      const std::int64_t from =
+          i / 130 < 4 ? std::int64_t{source.get_int(i / 130)} * 130 + i % 130 : -1;
       ASSERT_EQ(y.code(i), from < 0 ? 0xFFU : x.code(from));
     }
     for (std::int64_t i = 0; i < 12; ++i) {
-      const std::int64_t from = i / 2 < 4 ? source.get_int(i / 2) * 2 + i % 2 : -1;
+      const std::int64_t from = i / 2 < 4 ? std::int64_t{source.get_int(i / 2)} * 2 + i % 2 : -1;
       ASSERT_EQ(y_scales.code(i), from < 0 ? 0xFFFFFFFFU : scales.code(from));
     }
     EXPECT_TRUE(y.margins_are_poison());

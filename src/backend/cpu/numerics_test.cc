@@ -34,8 +34,8 @@ TEST(Numerics, QuantisedActivationsEqualTheRecordedBytes) {
   CpuStream stream(1);
   for (const bool ue8m0 : {true, false}) {
     const std::string name = ue8m0 ? "act_quant.ue8m0" : "act_quant.plain";
-    std::vector<std::uint8_t> values(6 * 384, 0xAA);
-    std::vector<float> scales(6 * 3, NAN);
+    std::vector<std::uint8_t> values(std::size_t{6} * 384, 0xAA);
+    std::vector<float> scales(std::size_t{6} * 3, NAN);
 
     quantize(stream, {view(recorded().bfloats("act_quant.x").data(), DType::kBF16, {6, 384}),
                       view(values.data(), DType::kF8E4M3, {6, 384}),
@@ -48,7 +48,7 @@ TEST(Numerics, QuantisedActivationsEqualTheRecordedBytes) {
 
 TEST(Numerics, IndexerQueriesEqualTheRecordedBytes) {
   CpuStream stream(1);
-  std::vector<std::uint8_t> values(9 * 128, 0xAA);
+  std::vector<std::uint8_t> values(std::size_t{9} * 128, 0xAA);
   std::vector<float> scales(9, NAN);
 
   quantize_index_query(
@@ -80,14 +80,14 @@ TEST(Numerics, StoredIndexerKeysEqualTheRecordedBytes) {
   OneSequence tokens(9);
   config::KvLayout layout;
   layout.index_dim = 128;
-  std::vector<std::uint8_t> cache(2 * 8448, 0xAA);
+  std::vector<std::uint8_t> cache(std::size_t{2} * 8448, 0xAA);
 
   store_index_key(stream, {view(recorded().bfloats("indexer_key.x").data(), DType::kBF16, {9, 128}),
                            tokens.view_of(),
                            {view(cache.data(), DType::kU8, {2, 8448}), layout}});
 
   const std::uint8_t* page = cache.data() + 8448;
-  EXPECT_EQ(std::vector<std::uint8_t>(page, page + 9 * 128),
+  EXPECT_EQ(std::vector<std::uint8_t>(page, page + std::ptrdiff_t{9} * 128),
             copy_of(recorded().bytes("indexer_key.values")));
   std::vector<float> scales(9);
   std::memcpy(scales.data(), page + 8192, 36);
@@ -101,7 +101,7 @@ TEST(Numerics, LatentRecordsEqualTheRecordedBytes) {
   layout.latent_dtype = DType::kF8E4M3;
   layout.latent_dim = 512;
   layout.rope_dim = 64;
-  std::vector<std::uint8_t> cache(2 * 41984, 0xAA);
+  std::vector<std::uint8_t> cache(std::size_t{2} * 41984, 0xAA);
 
   store_latent(stream, {view(recorded().bfloats("kv656.latent").data(), DType::kBF16, {5, 512}),
                         view(recorded().bfloats("kv656.rope").data(), DType::kBF16, {5, 64}),
@@ -109,7 +109,7 @@ TEST(Numerics, LatentRecordsEqualTheRecordedBytes) {
                         {view(cache.data(), DType::kU8, {2, 41984}), layout}});
 
   const std::uint8_t* page = cache.data() + 41984;
-  EXPECT_EQ(std::vector<std::uint8_t>(page, page + 5 * 656),
+  EXPECT_EQ(std::vector<std::uint8_t>(page, page + std::ptrdiff_t{5} * 656),
             copy_of(recorded().bytes("kv656.bytes")));
 }
 
@@ -124,7 +124,7 @@ TEST(Numerics, Fp8ProductsStayWithinFourRoundingsOfTheirTerms) {
   const float* w_scales = recorded().floats("fp8_linear.w_scale_inv").data();
   const float* want = recorded().floats("fp8_linear.y").data();
   std::vector<std::uint8_t> x(4 * kIn);
-  std::vector<float> x_scales(4 * 2);
+  std::vector<float> x_scales(8);
   std::vector<float> y(4 * kOut, NAN);
   quantize(stream, {view(recorded().bfloats("fp8_linear.x").data(), DType::kBF16, {4, kIn}),
                     view(x.data(), DType::kF8E4M3, {4, kIn}),

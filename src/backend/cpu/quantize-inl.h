@@ -43,7 +43,7 @@ HWY_INLINE auto e4m3_codes(V32 x) {
 HWY_INLINE void store8(F32x8 value, Float8E4M3* to) {
   const hn::Rebind<std::uint8_t, D32> d8;
   auto* target = reinterpret_cast<std::uint8_t*>(to);
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     hn::StoreU(hn::TruncateTo(d8, e4m3_codes(value.part[p])), d8, target + p * kPartLanes);
   }
 }
@@ -62,12 +62,12 @@ HWY_INLINE float largest_magnitude(const float* x, std::int64_t n) {
   F32x8 largest = zero8();
   for (std::int64_t i = 0; i < padded(n); i += 8) {
     const F32x8 v = load8(x + i);
-    for (int p = 0; p < kParts; ++p) {
+    for (std::int64_t p = 0; p < kParts; ++p) {
       largest.part[p] = hn::Max(hn::Abs(v.part[p]), largest.part[p]);
     }
   }
   float result = 0;
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     result = HWY_MAX(result, hn::GetLane(hn::MaxOfLanes(D32(), largest.part[p])));
   }
   return result;

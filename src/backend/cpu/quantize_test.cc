@@ -33,38 +33,50 @@ float scale_of(double largest, bool ue8m0) {
   return static_cast<float>(std::ldexp(1.0, exponent));
 }
 
+// Scale and codes of one group, elements [begin, end).
+void expect_group(const HostTensor& x,
+                  const HostTensor& values,
+                  float scale,
+                  bool ue8m0,
+                  std::int64_t begin,
+                  std::int64_t end) {
+  double largest = 0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(x.get(i))));
+  }
+  ASSERT_EQ(scale, scale_of(largest, ue8m0));
+  for (std::int64_t i = begin; i < end; ++i) {
+    ASSERT_EQ(values.code(i), nearest_code(x.get(i) / scale)) << "element " << i;
+  }
+}
+
+void expect_quantised(DType dtype, bool ue8m0, std::int64_t width, std::mt19937& random) {
+  CpuStream stream(1);
+  const std::int64_t groups = ceil_div(width, 128);
+  HostTensor x(dtype, {3, width}, 2);
+  HostTensor values(DType::kF8E4M3, {3, width}, 3);
+  HostTensor scales(DType::kF32, {3, groups}, 1);
+  x.fill_wide(random);
+  for (std::int64_t i = 0; i < width; ++i) x.set(width + i, i == 0 ? 1e-7F : 0.0F);
+
+  quantize(stream, {x.view(), values.view(), scales.view(), ue8m0});
+
+  for (std::int64_t t = 0; t < 3; ++t) {
+    for (std::int64_t g = 0; g < groups; ++g) {
+      expect_group(x, values, scales.get(t * groups + g), ue8m0, t * width + 128 * g,
+                   t * width + std::min(width, 128 * (g + 1)));
+    }
+  }
+  EXPECT_TRUE(values.margins_are_poison());
+  EXPECT_TRUE(scales.margins_are_poison());
+}
+
 TEST(Quantize, GroupsOf128HaveTheirScaleAndTheNearestCodes) {
   std::mt19937 random(1);
-  CpuStream stream(1);
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    for (const bool ue8m0 : {true, false}) {
-      for (const std::int64_t width : {1, 15, 16, 17, 127, 128, 129, 300}) {
-        const std::int64_t groups = ceil_div(width, 128);
-        HostTensor x(dtype, {3, width}, 2);
-        HostTensor values(DType::kF8E4M3, {3, width}, 3);
-        HostTensor scales(DType::kF32, {3, groups}, 1);
-        x.fill_wide(random);
-        for (std::int64_t i = 0; i < width; ++i) x.set(width + i, i == 0 ? 1e-7F : 0.0F);
-
-        quantize(stream, {x.view(), values.view(), scales.view(), ue8m0});
-
-        for (std::int64_t t = 0; t < 3; ++t) {
-          for (std::int64_t g = 0; g < groups; ++g) {
-            const std::int64_t end = std::min(width, 128 * (g + 1));
-            double largest = 0;
-            for (std::int64_t i = 128 * g; i < end; ++i) {
-              largest = std::max(largest, std::fabs(static_cast<double>(x.get(t * width + i))));
-            }
-            const float scale = scales.get(t * groups + g);
-            ASSERT_EQ(scale, scale_of(largest, ue8m0));
-            for (std::int64_t i = 128 * g; i < end; ++i) {
-              ASSERT_EQ(values.code(t * width + i), nearest_code(x.get(t * width + i) / scale));
-            }
-          }
-        }
-        EXPECT_TRUE(values.margins_are_poison());
-        EXPECT_TRUE(scales.margins_are_poison());
-      }
+  for (const std::int64_t width : {1, 15, 16, 17, 127, 128, 129, 300}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      expect_quantised(dtype, true, width, random);
+      expect_quantised(dtype, false, width, random);
     }
   }
 }

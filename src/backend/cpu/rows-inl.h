@@ -47,7 +47,7 @@ HWY_INLINE auto bf16_bits(V32 value) {
 HWY_INLINE void store8(F32x8 value, BFloat16* to) {
   const hn::Rebind<std::uint16_t, D32> d16;
   auto* target = reinterpret_cast<std::uint16_t*>(to);
-  for (int p = 0; p < kParts; ++p) {
+  for (std::int64_t p = 0; p < kParts; ++p) {
     hn::StoreU(hn::TruncateTo(d16, bf16_bits(value.part[p])), d16, target + p * kPartLanes);
   }
 }

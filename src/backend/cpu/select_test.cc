@@ -40,7 +40,10 @@ std::vector<std::int32_t> select_from(const std::vector<float>& scores,
   CpuStream stream(1);
   HostTensor view(DType::kF32, {1, n + 40});
   for (std::int64_t i = 0; i < n; ++i) view.set(i, scores[static_cast<std::size_t>(i)]);
-  for (std::int64_t i = n; i < n + 40; ++i) view.set(i, i % 2 == 0 ? kInfinity : kNan);
+  for (std::int64_t i = n; i < n + 40; i += 2) {
+    view.set(i, kInfinity);
+    view.set(i + 1, kNan);
+  }
   HostTensor positions(DType::kI32, {1});
   positions.set_int(0, static_cast<std::int32_t>(n - 1));
   HostTensor selected(DType::kI32, {1, k});

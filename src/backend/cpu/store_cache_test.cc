@@ -71,12 +71,12 @@ TEST(StoreLatent, Fp8RecordsAre656BytesInARow) {
   std::mt19937 random(1);
   CpuStream stream(1);
   Tokens tokens;
-  Cache cache(64 * 656);
+  Cache cache(41984);
   HostTensor latent(DType::kBF16, {4, 512}, 2);
   HostTensor rope(DType::kBF16, {4, 64}, 2);
   latent.fill_wide(random);
   rope.fill_wide(random);
-  for (std::int64_t i = 0; i < 512; ++i) latent.set(3 * 512 + i, 0);
+  for (std::int64_t i = 0; i < 512; ++i) latent.set(1536 + i, 0);
 
   store_latent(stream, {latent.view(),
                         rope.view(),
@@ -111,7 +111,7 @@ TEST(StoreLatent, Bf16RecordsAreLatentThenRope) {
   CpuStream stream(1);
   for (const DType input : {DType::kF32, DType::kBF16}) {
     Tokens tokens;
-    Cache cache(64 * 1152);
+    Cache cache(73728);
     HostTensor latent(input, {4, 512}, 2);
     HostTensor rope(input, {4, 64}, 2);
     latent.fill_wide(random);
@@ -140,7 +140,7 @@ TEST(StoreLatent, ExactRecordsAreFloats) {
   std::mt19937 random(3);
   CpuStream stream(1);
   Tokens tokens;
-  Cache cache(64 * 2304);
+  Cache cache(147456);
   HostTensor latent(DType::kF32, {4, 512});
   HostTensor rope(DType::kF32, {4, 64});
   latent.fill_wide(random);
@@ -172,7 +172,7 @@ TEST(StoreLatent, TakesOddDimensions) {
   config::KvLayout layout = layout_of(DType::kF8E4M3, DType::kF8E4M3);
   layout.latent_dim = 131;
   layout.rope_dim = 6;
-  Cache cache(64 * (131 + 8 + 12));
+  Cache cache(9664);  // 64 records of 131 + 8 + 12 bytes
   HostTensor latent(DType::kBF16, {4, 131});
   HostTensor rope(DType::kBF16, {4, 6});
   latent.fill_wide(random);
