@@ -27,14 +27,18 @@ class Recorder final : public model::Probe {
       }
     }
   }
-  void selection(std::int32_t layer, std::int64_t /*first_row*/, const TensorView& selected,
-                 const TensorView& count, const TensorView& /*scores*/) override {
+  void selection(std::int32_t layer,
+                 std::int64_t /*first_row*/,
+                 const TensorView& selected,
+                 const TensorView& count,
+                 const TensorView& /*scores*/) override {
     for (std::int64_t t = 0; t < selected.shape[0]; ++t) {
       const auto* row = selected.row<std::int32_t>(t);
       positions[layer].emplace_back(row, row + count.row<std::int32_t>(0)[t]);
     }
   }
-  void experts(std::int32_t /*layer*/, const TensorView& /*experts*/,
+  void experts(std::int32_t /*layer*/,
+               const TensorView& /*experts*/,
                const TensorView& /*weights*/) override {}
 
   std::map<std::int32_t, std::vector<float>> residuals;
@@ -64,8 +68,11 @@ void compare_logits(double& worst, const ModelRunner::Step& step, std::span<cons
 }
 
 // Greedy continuation of a sequence whose prompt is cached, a token a step.
-std::vector<std::int32_t> continue_greedily(ModelRunner& runner, int sequence, std::int32_t length,
-                                            std::int32_t first, std::size_t count,
+std::vector<std::int32_t> continue_greedily(ModelRunner& runner,
+                                            int sequence,
+                                            std::int32_t length,
+                                            std::int32_t first,
+                                            std::size_t count,
                                             std::vector<float>* hidden) {
   std::vector<std::int32_t> tokens = {first};
   while (tokens.size() < count) {
@@ -84,7 +91,9 @@ std::vector<std::int32_t> shifted(std::span<const std::int32_t> ids, std::int32_
   return shifted_ids;
 }
 
-void check_prompt(ModelRunner& runner, const SafetensorsFile& golden, int length,
+void check_prompt(ModelRunner& runner,
+                  const SafetensorsFile& golden,
+                  int length,
                   GoldenReport& report) {
   const std::string prefix = std::to_string(length) + ".";
   const std::span<const std::int32_t> ids = golden.ints(prefix + "input_ids");
@@ -119,9 +128,8 @@ void check_prompt(ModelRunner& runner, const SafetensorsFile& golden, int length
   compare_logits(report.draft_logits, drafted, golden.floats(prefix + "mtp_logits"));
   widen_last(report.draft_hidden, drafted.hidden, golden.floats(prefix + "mtp_hidden"));
 
-  const std::vector<std::int32_t> tokens =
-      continue_greedily(runner, sequence, length, test_support::argmax(step.logits.back()),
-                        greedy.size(), nullptr);
+  const std::vector<std::int32_t> tokens = continue_greedily(
+      runner, sequence, length, test_support::argmax(step.logits.back()), greedy.size(), nullptr);
   for (std::size_t i = 0; i < greedy.size(); ++i) {
     ++report.compared_tokens;
     if (tokens[i] != greedy[i]) ++report.wrong_tokens;
@@ -130,7 +138,8 @@ void check_prompt(ModelRunner& runner, const SafetensorsFile& golden, int length
 }
 
 // Positions that may differ: their score is within 2e-5 of the boundary's.
-bool positions_agree(std::span<const std::int32_t> got, std::span<const std::int32_t> want,
+bool positions_agree(std::span<const std::int32_t> got,
+                     std::span<const std::int32_t> want,
                      std::span<const float> scores) {
   const std::set<std::int32_t> chosen(want.begin(), want.end());
   const std::set<std::int32_t> mine(got.begin(), got.end());
@@ -147,8 +156,11 @@ bool positions_agree(std::span<const std::int32_t> got, std::span<const std::int
   });
 }
 
-void compare_last_positions(const Recorder& recorder, const SafetensorsFile& golden,
-                            const std::string& prefix, std::int32_t layer, GoldenReport& report) {
+void compare_last_positions(const Recorder& recorder,
+                            const SafetensorsFile& golden,
+                            const std::string& prefix,
+                            std::int32_t layer,
+                            GoldenReport& report) {
   const std::string name = std::to_string(layer);
   const std::string scores_name = prefix + "index_scores." + name;
   const std::span<const float> scores =
@@ -160,7 +172,9 @@ void compare_last_positions(const Recorder& recorder, const SafetensorsFile& gol
   }
 }
 
-void check_tiny_prompt(ModelRunner& runner, const SafetensorsFile& golden, int number,
+void check_tiny_prompt(ModelRunner& runner,
+                       const SafetensorsFile& golden,
+                       int number,
                        GoldenReport& report) {
   constexpr float kClearMargin = 2e-3F;
   const std::string prefix = std::to_string(number) + ".";
@@ -216,7 +230,8 @@ std::string GoldenReport::describe() const {
   return text;
 }
 
-GoldenReport check_prompts(const std::filesystem::path& folder, const std::vector<int>& lengths,
+GoldenReport check_prompts(const std::filesystem::path& folder,
+                           const std::vector<int>& lengths,
                            const test_support::RunnerOptions& options) {
   const SafetensorsFile golden(folder / "golden.safetensors");
   ModelRunner runner(folder, options);
@@ -225,7 +240,8 @@ GoldenReport check_prompts(const std::filesystem::path& folder, const std::vecto
   return report;
 }
 
-GoldenReport check_tiny(const std::filesystem::path& folder, const std::vector<int>& prompts,
+GoldenReport check_tiny(const std::filesystem::path& folder,
+                        const std::vector<int>& prompts,
                         const test_support::RunnerOptions& options) {
   const SafetensorsFile golden(folder / "golden.safetensors");
   ModelRunner runner(folder, options);

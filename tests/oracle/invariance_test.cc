@@ -1,11 +1,11 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "support/model_runner.h"
 
@@ -61,7 +61,8 @@ struct Progress {
 
 // Runs one step of some of the sequences and keeps each row's bits. `sizes[i]` tokens of
 // sequences[i]; 0 leaves it out.
-void run_step(ModelRunner& runner, std::vector<Progress>& sequences,
+void run_step(ModelRunner& runner,
+              std::vector<Progress>& sequences,
               const std::vector<std::int32_t>& sizes) {
   std::vector<ModelRunner::Piece> pieces;
   std::vector<ModelRunner::Piece> draft_pieces;
@@ -93,7 +94,8 @@ void run_step(ModelRunner& runner, std::vector<Progress>& sequences,
 }
 
 // The plainest schedule: one sequence, one step, one thread.
-Bits alone(const std::filesystem::path& folder, RunnerOptions options,
+Bits alone(const std::filesystem::path& folder,
+           RunnerOptions options,
            const std::vector<std::int32_t>& ids) {
   options.threads = 1;
   options.pages = kPositions / config::kPageTokens;
@@ -130,8 +132,7 @@ bool long_run() {
 class Invariance : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Invariance, ARowHasTheSameBitsHoweverItIsScheduled) {
-  const std::filesystem::path folder =
-      std::filesystem::path(FATHOM_TEST_DATA) / GetParam().folder;
+  const std::filesystem::path folder = std::filesystem::path(FATHOM_TEST_DATA) / GetParam().folder;
   RunnerOptions options;
   options.arithmetic = GetParam().arithmetic;
   options.kv_cache_dtype = GetParam().kv_cache_dtype;
@@ -166,8 +167,7 @@ TEST_P(Invariance, ARowHasTheSameBitsHoweverItIsScheduled) {
 }
 
 TEST_P(Invariance, ACachedPrefixChangesNothing) {
-  const std::filesystem::path folder =
-      std::filesystem::path(FATHOM_TEST_DATA) / GetParam().folder;
+  const std::filesystem::path folder = std::filesystem::path(FATHOM_TEST_DATA) / GetParam().folder;
   RunnerOptions options;
   options.arithmetic = GetParam().arithmetic;
   options.kv_cache_dtype = GetParam().kv_cache_dtype;
@@ -200,7 +200,8 @@ TEST_P(Invariance, ACachedPrefixChangesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Models, Invariance,
+    Models,
+    Invariance,
     ::testing::Values(
         Case{"MicroExact", "micro-bf16", config::Arithmetic::kExact, config::KvCacheDType::kAuto},
         Case{"MicroDeployed", "micro-bf16", config::Arithmetic::kDeployed,

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <string>
+
+#include <gtest/gtest.h>
 
 #include "oracle/golden_check.h"
 
@@ -42,25 +42,27 @@ TEST_P(MutationTest, IsNoticed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Mistakes, MutationTest,
-    ::testing::Values(
-        Mistake{"IndexerInterleavedRope", model::Mutation::kIndexerInterleavedRope},
-        Mistake{"IndexerRopeLast", model::Mutation::kIndexerRopeLast},
-        Mistake{"IndexerQueryBeforeNorm", model::Mutation::kIndexerQueryBeforeNorm},
-        Mistake{"IndexerKeyRmsNorm", model::Mutation::kIndexerKeyRmsNorm},
-        Mistake{"ScaleWithoutMscale", model::Mutation::kScaleWithoutMscale},
-        Mistake{"GateWeightsWithBias", model::Mutation::kGateWeightsWithBias},
-        Mistake{"GateWithoutNormalization", model::Mutation::kGateWithoutNormalization},
-        Mistake{"SharedExpertScaled", model::Mutation::kSharedExpertScaled},
-        Mistake{"ScaleInverseDivides", model::Mutation::kScaleInverseDivides},
-        Mistake{"RaggedScaleRow", model::Mutation::kRaggedScaleRow},
-        Mistake{"OwnKeyHidden", model::Mutation::kOwnKeyHidden},
-        Mistake{"DraftHiddenFirst", model::Mutation::kDraftHiddenFirst},
-        Mistake{"DraftPreNormHidden", model::Mutation::kDraftPreNormHidden},
-        Mistake{"DraftShiftedPositions", model::Mutation::kDraftShiftedPositions},
-        Mistake{"DraftMainNorm", model::Mutation::kDraftMainNorm}),
+    Mistakes,
+    MutationTest,
+    ::testing::Values(Mistake{"IndexerInterleavedRope", model::Mutation::kIndexerInterleavedRope},
+                      Mistake{"IndexerRopeLast", model::Mutation::kIndexerRopeLast},
+                      Mistake{"IndexerQueryBeforeNorm", model::Mutation::kIndexerQueryBeforeNorm},
+                      Mistake{"IndexerKeyRmsNorm", model::Mutation::kIndexerKeyRmsNorm},
+                      Mistake{"ScaleWithoutMscale", model::Mutation::kScaleWithoutMscale},
+                      Mistake{"GateWeightsWithBias", model::Mutation::kGateWeightsWithBias},
+                      Mistake{"GateWithoutNormalization",
+                              model::Mutation::kGateWithoutNormalization},
+                      Mistake{"SharedExpertScaled", model::Mutation::kSharedExpertScaled},
+                      Mistake{"ScaleInverseDivides", model::Mutation::kScaleInverseDivides},
+                      Mistake{"RaggedScaleRow", model::Mutation::kRaggedScaleRow},
+                      Mistake{"OwnKeyHidden", model::Mutation::kOwnKeyHidden},
+                      Mistake{"DraftHiddenFirst", model::Mutation::kDraftHiddenFirst},
+                      Mistake{"DraftPreNormHidden", model::Mutation::kDraftPreNormHidden},
+                      Mistake{"DraftShiftedPositions", model::Mutation::kDraftShiftedPositions},
+                      Mistake{"DraftMainNorm", model::Mutation::kDraftMainNorm}),
     [](const ::testing::TestParamInfo<Mistake>& mistake) {
-      return std::string(mistake.param.name); });
+      return std::string(mistake.param.name);
+    });
 
 }  // namespace
 }  // namespace fathom::oracle
