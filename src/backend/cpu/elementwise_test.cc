@@ -219,6 +219,12 @@ TEST(Argmax, FindsTheMaximumWhereverItIs) {
       std::vector<float> logits(n, -2);
       logits[at] = -1;
       EXPECT_EQ(best_of(logits), static_cast<std::int32_t>(at));
+
+      // NaN on both sides, in every lane, hides nothing.
+      for (std::size_t i = 0; i < n; ++i) {
+        if (i != at && i % 3 != at % 3) logits[i] = kNan;
+      }
+      EXPECT_EQ(best_of(logits), static_cast<std::int32_t>(at));
     }
   }
 }
