@@ -1,7 +1,7 @@
 # Sourced by ./run and the scripts beside this file. The working directory is the repository root.
 
 logs=build/logs
-program=build/release/src/app/fathom
+program=build/release/bin/fathom
 processors=$(nproc 2>/dev/null || echo 2)
 
 . tools/checks/files.sh
