@@ -140,8 +140,8 @@ HWY_INLINE Pair load16(const T* from, std::int64_t count) {
 // The tree over sixteen lanes.
 HWY_INLINE float reduce(F32x8 even, F32x8 odd) {
   const F32x8 pairs = add8(even, odd);
-  const hn::CappedTag<float, 4> d4;
 #if HWY_MAX_BYTES >= 32
+  const hn::CappedTag<float, 4> d4;
   const auto u = hn::Add(hn::LowerHalf(d4, pairs.part[0]), hn::UpperHalf(d4, pairs.part[0]));
 #else
   const auto u = hn::Add(pairs.part[0], pairs.part[1]);
