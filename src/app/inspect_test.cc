@@ -8,8 +8,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "make_checkpoint/presets.h"
-#include "make_checkpoint/random_checkpoint.h"
+#include "checkpoint/writer.h"
+#include "config/model_config.h"
+#include "model/tensor_sums.h"
+#include "model/tensor_table.h"
 
 namespace fathom::app {
 namespace {
@@ -32,6 +34,40 @@ Outcome inspect(const std::vector<std::string>& args) {
 }
 
 const std::string kRealConfig = FATHOM_SOURCE_DIR "/tests/data/real-config.json";
+
+const std::string kMicro = FATHOM_TEST_DATA "/micro-bf16";
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_(testing::TempDir() + "fathom_inspect." + std::to_string(::getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The weights of the folder's configuration, all zero, without the optional ones.
+void write_zeros_without_copies(const std::string& folder) {
+  const config::ModelConfig config = config::load_model_config(folder).value();
+  const model::StoredDType dtype_of = model::published_dtypes(config);
+  std::vector<checkpoint::SafetensorsWriter::Tensor> tensors;
+  for (const checkpoint::TensorSpec& spec : model::expected_tensors(config)) {
+    if (!spec.optional) tensors.push_back({spec.name, dtype_of(spec), spec.shape});
+  }
+  auto writer =
+      checkpoint::SafetensorsWriter::create(folder + "/model.safetensors", tensors).value();
+  for (const auto& tensor : tensors) {
+    const std::vector<std::byte> zeros(static_cast<std::size_t>(tensor.bytes()));
+    ASSERT_TRUE(writer.write(zeros).ok());
+  }
+  ASSERT_TRUE(writer.finish().ok());
+}
 
 // The line of a text report that starts with `name`, its runs of spaces made one.
 std::string line_of(const std::string& text, const std::string& name) {
@@ -82,41 +118,50 @@ TEST(Inspect, PrintsTheSameNumbersAsJson) {
 
 TEST(Inspect, GroupsRanksThatHoldEquallyMuch) {
   // The published configuration with one token more, which the last of four ranks gets.
-  const std::string folder =
-      testing::TempDir() + "fathom_inspect_config." + std::to_string(::getpid());
-  std::filesystem::create_directories(folder);
+  const TemporaryFolder folder;
   std::ifstream real(kRealConfig);
   std::string text{std::istreambuf_iterator<char>(real), {}};
   text.replace(text.find("129280"), 6, "129281");
-  std::ofstream(folder + "/config.json") << text;
-  const Outcome uneven = inspect({folder, "--config-only", "--tp", "4"});
-  std::filesystem::remove_all(folder);
+  std::ofstream(folder.path() + "/config.json") << text;
+  const Outcome uneven = inspect({folder.path(), "--config-only", "--tp", "4"});
 
   EXPECT_EQ(uneven.code, 0) << uneven.err;
   EXPECT_EQ(line_of(uneven.out, "bytes"), "bytes ranks 0-2 rank 3");
 }
 
 TEST(Inspect, ReadsTheFilesOfACheckpoint) {
-  const std::string folder = testing::TempDir() + "fathom_inspect." + std::to_string(::getpid());
-  make_checkpoint::RandomCheckpointOptions options;
-  options.files = 3;
-  options.draft_copies = false;
-  ASSERT_TRUE(make_checkpoint::write_random_checkpoint(make_checkpoint::preset("micro").value(),
-                                                       options, folder)
-                  .ok());
+  const Outcome shown = inspect({kMicro, "--verify"});
 
-  const Outcome whole = inspect({folder, "--verify"});
-  std::filesystem::resize_file(folder + "/model-00002-of-00003.safetensors", 1000);
-  const Outcome cut = inspect({folder});
-  const Outcome config_only = inspect({folder, "--config-only"});
-  std::filesystem::remove_all(folder);
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("1 file, 227 tensors"));
+  EXPECT_THAT(shown.out, HasSubstr("weights not quantised"));
+  EXPECT_EQ(line_of(shown.out, "draft copies"),
+            "draft copies of embedding and head 2 131,072 262,144");
+}
 
-  EXPECT_EQ(whole.code, 0) << whole.err;
-  EXPECT_THAT(whole.out, HasSubstr("3 files, 225 tensors"));
-  EXPECT_THAT(whole.out, Not(HasSubstr("draft copies")));
-  EXPECT_EQ(cut.code, 1);
-  EXPECT_THAT(cut.err, AllOf(HasSubstr("fathom inspect: "),
-                             HasSubstr("model-00002-of-00003.safetensors: the header's length")));
+TEST(Inspect, CountsOnlyWhatTheFilesHave) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(kMicro + "/config.json", folder.path());
+  write_zeros_without_copies(folder.path());
+
+  const Outcome shown = inspect({folder.path(), "--verify"});
+
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("1 file, 225 tensors"));
+  EXPECT_THAT(shown.out, Not(HasSubstr("draft copies")));
+}
+
+TEST(Inspect, LeavesTheWeightsAloneWhenAskedTo) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(kMicro + "/config.json", folder.path());
+  std::ofstream(folder.path() + "/model.safetensors") << "no tensors";
+
+  const Outcome whole = inspect({folder.path()});
+  const Outcome config_only = inspect({folder.path(), "--config-only"});
+
+  EXPECT_EQ(whole.code, 1);
+  EXPECT_THAT(whole.err, AllOf(HasSubstr("fathom inspect: "),
+                               HasSubstr("/model.safetensors: the header's length is")));
   EXPECT_EQ(config_only.code, 0);
   EXPECT_THAT(config_only.out, HasSubstr("sizes as the published format stores it"));
 }
