@@ -21,14 +21,15 @@ std::int64_t KvLayout::latent_rope_offset() const {
 }
 
 std::int64_t KvLayout::index_value_offset(std::int32_t slot) const {
-  return slot * index_dim * static_cast<std::int64_t>(size_of(index_dtype));
+  return std::int64_t{slot} * index_dim * static_cast<std::int64_t>(size_of(index_dtype));
 }
 
 std::int64_t KvLayout::index_scale_offset(std::int32_t slot) const {
   return kPageTokens * static_cast<std::int64_t>(index_dim) + 4 * static_cast<std::int64_t>(slot);
 }
 
-Result<KvLayout> make_kv_layout(const ModelConfig& model, Arithmetic arithmetic,
+Result<KvLayout> make_kv_layout(const ModelConfig& model,
+                                Arithmetic arithmetic,
                                 KvCacheDType dtype) {
   KvLayout layout;
   layout.latent_dim = model.kv_lora_rank;

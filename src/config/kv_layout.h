@@ -32,11 +32,11 @@ constexpr std::int32_t kPageTokens = 64;  // tokens of one page of every cache
 //   f8_e4m3  64·d e4m3, then 64 float32                                            d + 4
 //   f32      64·d float32                                                             4d
 struct KvLayout {
-  DType latent_dtype = DType::kBF16;     // kF32, kBF16 or kF8E4M3
-  DType index_dtype = DType::kF8E4M3;    // kF32 or kF8E4M3
-  std::int32_t latent_dim = 0;           // c
-  std::int32_t rope_dim = 0;             // r
-  std::int32_t index_dim = 0;            // d
+  DType latent_dtype = DType::kBF16;   // kF32, kBF16 or kF8E4M3
+  DType index_dtype = DType::kF8E4M3;  // kF32 or kF8E4M3
+  std::int32_t latent_dim = 0;         // c
+  std::int32_t rope_dim = 0;           // r
+  std::int32_t index_dim = 0;          // d
 
   std::int64_t latent_record_bytes() const;  // per token and layer
   std::int64_t index_record_bytes() const;   // per token and layer
@@ -44,15 +44,16 @@ struct KvLayout {
   std::int64_t index_page_bytes() const { return kPageTokens * index_record_bytes(); }
 
   // Where things lie. Offsets in bytes; `slot` is a token's place in its page.
-  std::int64_t latent_scales_offset() const;  // inside a record; f8_e4m3 alone
-  std::int64_t latent_rope_offset() const;    // inside a record
+  std::int64_t latent_scales_offset() const;                 // inside a record; f8_e4m3 alone
+  std::int64_t latent_rope_offset() const;                   // inside a record
   std::int64_t index_value_offset(std::int32_t slot) const;  // inside a page
   std::int64_t index_scale_offset(std::int32_t slot) const;  // inside a page; f8_e4m3 alone
 };
 
 // kInvalidArgument when `arithmetic` is exact and `dtype` is not kAuto: the exact caches are
 // float32.
-Result<KvLayout> make_kv_layout(const ModelConfig& model, Arithmetic arithmetic,
+Result<KvLayout> make_kv_layout(const ModelConfig& model,
+                                Arithmetic arithmetic,
                                 KvCacheDType dtype);
 
 // "exact" | "deployed"; kInvalidArgument names what was given and what may be.
