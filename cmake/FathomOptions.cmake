@@ -12,10 +12,13 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
+# Paths below the source folder count as relative, so a second clone finds the first one's objects.
 find_program(FATHOM_CCACHE ccache)
 if(FATHOM_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${FATHOM_CCACHE}")
-  set(CMAKE_CUDA_COMPILER_LAUNCHER "${FATHOM_CCACHE}")
+  set(launcher "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+      "${FATHOM_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${launcher})
 endif()
 
 # nvcc does not know these options, so they are for the host compiler's own files.
