@@ -3,6 +3,8 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/linear_kernels.h"
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/row_buffer.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/indexer.cc"
@@ -37,8 +39,6 @@ struct IndexTask {
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
-
-
 
 void load_queries(const IndexTask& task) {
   const ops::IndexScoresArgs& args = *task.args;
@@ -85,9 +85,9 @@ F32x8 head_sum(const float* dots, const float* weight, std::int64_t heads) {
     }
     return sum;
   };
-  const auto pair = [&](int i) { return add8(lane(2 * i), lane(2 * i + 1)); };
-  const auto quad = [&](int i) { return add8(pair(i), pair(i + 4)); };
-  const auto half = [&](int i) { return add8(quad(i), quad(i + 2)); };
+  const auto pair = [&](std::int64_t i) { return add8(lane(2 * i), lane(2 * i + 1)); };
+  const auto quad = [&](std::int64_t i) { return add8(pair(i), pair(i + 4)); };
+  const auto half = [&](std::int64_t i) { return add8(quad(i), quad(i + 2)); };
   return add8(half(0), half(1));
 }
 
@@ -101,8 +101,7 @@ void score_page(const IndexTask& task, std::int64_t page_index, const std::byte*
     const std::int64_t count = std::min(kPage, visible - page_index * kPage);
     float* scores = args.scores.row<float>(token) + page_index * kPage;
     for (std::int64_t slot = 0; slot < count; slot += 8) {
-      F32x8 sum =
-          head_sum(task.dots + t * heads * kPage + slot, task.weight + t * heads, heads);
+      F32x8 sum = head_sum(task.dots + t * heads * kPage + slot, task.weight + t * heads, heads);
       if (scaled) {
         const auto offset = args.cache.layout.index_scale_offset(static_cast<std::int32_t>(slot));
         sum = mul8(sum, load8(reinterpret_cast<const float*>(page + offset)));
@@ -166,38 +165,32 @@ void index_scores(CpuStream& stream, const ops::IndexScoresArgs& args) {
 
   IndexTask task;
   task.args = &args;
-  task.width = packed_width(args.query.shape[2]);
+  task.width = padded(args.query.shape[2]);
   const std::int64_t query_rows = rows_each * heads;
   const std::int64_t floats =
-      kPage * task.width + query_rows * (task.width + kPage) + packed_width(query_rows);
-  const auto body = [&](std::size_t begin, std::size_t end, int worker) {
-    IndexTask mine = task;
-    mine.keys = static_cast<float*>(
-        stream.worker_scratch(worker, static_cast<std::size_t>(floats) * sizeof(float)));
-    mine.query = mine.keys + kPage * task.width;
-    mine.dots = mine.query + query_rows * task.width;
-    mine.weight = mine.dots + query_rows * kPage;
-    for (auto i = static_cast<std::int64_t>(begin); i < static_cast<std::int64_t>(end); ++i) {
-      mine.page_begin = i % page_parts * kPagesEach;
-      mine.page_end = mine.page_begin + kPagesEach;
-      const std::int64_t last = std::min((i / page_parts + 1) * rows_each, tokens);
-      for (std::int64_t row = i / page_parts * rows_each; row < last;) {
-        std::int64_t run = 1;
-        while (row + run < last && sequences[row + run] == sequences[row]) ++run;
-        mine.first_token = row;
-        mine.tokens = run;
-        HWY_DYNAMIC_DISPATCH(index_task_target)(mine);
-        row += run;
-      }
-    }
-  };
-  const auto tasks = static_cast<std::size_t>(row_parts * page_parts);
-  constexpr std::int64_t kSerialWork = std::int64_t{1} << 16;
-  if (tokens * heads * longest * task.width < kSerialWork) {
-    body(0, tasks, 0);
-  } else {
-    stream.pool().parallel_for(tasks, 1, body);
-  }
+      kPage * task.width + query_rows * (task.width + kPage) + padded(query_rows);
+  parallel_tasks(stream, row_parts * page_parts, tokens * heads * longest * task.width,
+                 [&](std::int64_t begin, std::int64_t end, int worker) {
+                   IndexTask mine = task;
+                   mine.keys = static_cast<float*>(stream.worker_scratch(
+                       worker, static_cast<std::size_t>(floats) * sizeof(float)));
+                   mine.query = mine.keys + kPage * task.width;
+                   mine.dots = mine.query + query_rows * task.width;
+                   mine.weight = mine.dots + query_rows * kPage;
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     mine.page_begin = i % page_parts * kPagesEach;
+                     mine.page_end = mine.page_begin + kPagesEach;
+                     const std::int64_t last = std::min((i / page_parts + 1) * rows_each, tokens);
+                     for (std::int64_t row = i / page_parts * rows_each; row < last;) {
+                       std::int64_t run = 1;
+                       while (row + run < last && sequences[row + run] == sequences[row]) ++run;
+                       mine.first_token = row;
+                       mine.tokens = run;
+                       HWY_DYNAMIC_DISPATCH(index_task_target)(mine);
+                       row += run;
+                     }
+                   }
+                 });
 }
 
 }  // namespace fathom::cpu

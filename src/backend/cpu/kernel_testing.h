@@ -183,6 +183,13 @@ inline float canonical_sum_of_squares(std::span<const float> x) {
   return lane_tree(lane);
 }
 
+// Requires as many numbers in `w` as in `x`.
+inline float canonical_dot(std::span<const float> x, std::span<const float> w) {
+  std::array<float, 16> lane{};
+  for (std::size_t k = 0; k < x.size(); ++k) lane[k % 16] = std::fma(x[k], w[k], lane[k % 16]);
+  return lane_tree(lane);
+}
+
 inline std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
 
 // Rounded to f32 or bf16 and back.

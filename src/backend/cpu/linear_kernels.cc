@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "backend/cpu/row_buffer.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/linear_kernels.cc"
 #include <hwy/foreach_target.h>
@@ -33,7 +35,7 @@ void store_result(const Product& p, std::int64_t row, std::int64_t column, float
 
 float block_scale(const Product& p, std::int64_t row, std::int64_t column, std::int64_t block) {
   const float w = p.w_scales[column / kScaleBlock * p.w_scales_stride + block];
-  return p.x_scales == nullptr ? w : p.x_scales[row * p.scale_blocks() + block] * w;
+  return p.x_scales == nullptr ? w : p.x_scales[row * p.x_scales_stride + block] * w;
 }
 
 // ---- few rows: the weights are decoded on their way through the registers -------------------
@@ -117,7 +119,55 @@ void few_rows(const Product& p, std::int64_t begin, std::int64_t end) {
 
 // ---- many rows: four weight rows are decoded once for up to 96 rows --------------------------
 
-// totals: [rows of the block][kTileColumns][16 lanes]
+// The totals of a block of rows lie in a buffer [rows][kTileColumns][16 lanes]. A tile works on one
+// half of the lanes at a time, the even or the odd ones: `totals` below points at that half.
+template <class T>
+HWY_INLINE T* total_at(T* totals, std::int64_t m, std::int64_t n) {
+  return totals + (m * kTileColumns + n) * kLanes;
+}
+
+template <int M>
+HWY_INLINE void clear(F32x8 (&sums)[M][kTileColumns]) {  // NOLINT(*-avoid-c-arrays)
+  for (auto& of_row : sums) {
+    for (F32x8& sum : of_row) sum = zero8();
+  }
+}
+
+template <int M>
+HWY_INLINE void load_totals(const float* totals,
+                            F32x8 (&sums)[M][kTileColumns]) {  // NOLINT(*-avoid-c-arrays)
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < kTileColumns; ++n) sums[m][n] = load8(total_at(totals, m, n));
+  }
+}
+
+template <int M>
+HWY_INLINE void store_totals(const F32x8 (&sums)[M][kTileColumns],  // NOLINT(*-avoid-c-arrays)
+                             float* totals) {
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < kTileColumns; ++n) store8(sums[m][n], total_at(totals, m, n));
+  }
+}
+
+// Adds the sums of one block of inputs, times the block's scales, to the totals.
+template <int M>
+HWY_INLINE void add_block(const Product& p,
+                          std::int64_t row,
+                          std::int64_t column,
+                          std::int64_t block,
+                          const F32x8 (&sums)[M][kTileColumns],  // NOLINT(*-avoid-c-arrays)
+                          float* totals) {
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < kTileColumns; ++n) {
+      // Columns past the last are all zeros: any scale will do.
+      const std::int64_t existing = std::min<std::int64_t>(column + n, p.out - 1);
+      const F32x8 scale = set8(block_scale(p, row + m, existing, block));
+      float* total = total_at(totals, m, n);
+      store8(fma8(sums[m][n], scale, load8(total)), total);
+    }
+  }
+}
+
 template <class W, int M>
 void many_rows_tile(const Product& p,
                     std::int64_t row,
@@ -126,40 +176,21 @@ void many_rows_tile(const Product& p,
                     std::int64_t inputs,
                     const float* decoded,
                     float* totals) {
-  const float* x = p.x + row * p.x_stride + first_input;
-  for (int half = 0; half < 2; ++half) {
-    float* mine = totals + half * 8;
+  F32x8 sums[M][kTileColumns];  // NOLINT(*-avoid-c-arrays)
+  for (std::int64_t half = 0; half < kLanes; half += kLanes / 2) {
+    const float* x = p.x + row * p.x_stride + first_input + half;
+    const float* w = decoded + half;
     if constexpr (kBlocked<W>) {
       for (std::int64_t begin = 0; begin < inputs; begin += kScaleBlock) {
-        F32x8 sums[M][kTileColumns];  // NOLINT(*-avoid-c-arrays)
-        for (auto& of_row : sums) {
-          for (F32x8& sum : of_row) sum = zero8();
-        }
-        tile_span<M>(x + begin + half * 8, p.x_stride, decoded + begin + half * 8, kDecodeBlock,
+        clear<M>(sums);
+        tile_span<M>(x + begin, p.x_stride, w + begin, kDecodeBlock,
                      std::min(kScaleBlock, inputs - begin), sums);
-        const std::int64_t block = (first_input + begin) / kScaleBlock;
-        for (int m = 0; m < M; ++m) {
-          for (int n = 0; n < kTileColumns; ++n) {
-            float* total = mine + (m * kTileColumns + n) * kLanes;
-            const std::int64_t clamped = std::min<std::int64_t>(column + n, p.out - 1);
-            const F32x8 scale = set8(block_scale(p, row + m, clamped, block));
-            store8(fma8(sums[m][n], scale, load8(total)), total);
-          }
-        }
+        add_block<M>(p, row, column, (first_input + begin) / kScaleBlock, sums, totals + half);
       }
     } else {
-      F32x8 sums[M][kTileColumns];  // NOLINT(*-avoid-c-arrays)
-      for (int m = 0; m < M; ++m) {
-        for (int n = 0; n < kTileColumns; ++n) {
-          sums[m][n] = load8(mine + (m * kTileColumns + n) * kLanes);
-        }
-      }
-      tile_span<M>(x + half * 8, p.x_stride, decoded + half * 8, kDecodeBlock, inputs, sums);
-      for (int m = 0; m < M; ++m) {
-        for (int n = 0; n < kTileColumns; ++n) {
-          store8(sums[m][n], mine + (m * kTileColumns + n) * kLanes);
-        }
-      }
+      load_totals<M>(totals + half, sums);
+      tile_span<M>(x, p.x_stride, w, kDecodeBlock, inputs, sums);
+      store_totals<M>(sums, totals + half);
     }
   }
 }
@@ -175,7 +206,7 @@ void decode(const Product& p,
   for (int n = 0; n < kTileColumns; ++n) {
     float* to = decoded + n * kDecodeBlock;
     if (n >= columns) {
-      std::fill_n(to, packed_width(inputs), 0.0F);
+      std::fill_n(to, padded(inputs), 0.0F);
       continue;
     }
     pack(static_cast<const W*>(p.w) + (column + n) * p.w_stride + first_input, inputs, to);
@@ -279,9 +310,9 @@ HWY_EXPORT(run_product_target);
 HWY_EXPORT(pack_row_target);
 
 std::size_t product_scratch_bytes() {
-  constexpr std::size_t kDecoded = 4 * 512;
-  constexpr std::size_t kTotals = std::size_t{96} * 4 * 16;
-  return (kDecoded + kTotals) * sizeof(float);
+  using namespace HWY_NAMESPACE;  // NOLINT(*-using-namespace): the sizes are every target's
+  constexpr std::int64_t kFloats = kTileColumns * kDecodeBlock + kRowBlock * kTileColumns * kLanes;
+  return static_cast<std::size_t>(kFloats) * sizeof(float);
 }
 
 void run_product(const Product& product, std::int64_t begin, std::int64_t end, void* scratch) {

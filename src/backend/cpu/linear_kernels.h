@@ -10,19 +10,20 @@ namespace fathom::cpu {
 
 // One product y = x · Wᵀ as the kernels see it. Strides are in elements.
 //
-// `x` is packed: float32 rows padded with zeros to a multiple of 16, every 16 numbers stored as
-// their 8 even ones, then their 8 odd ones (lanes-inl.h).
+// `x` is packed: float32 rows padded with zeros to padded(in) numbers (row_buffer.h), every 16
+// stored as their 8 even ones, then their 8 odd ones (lanes-inl.h).
 struct Product {
-  const float* x = nullptr;         // [rows, x_stride]
-  const float* x_scales = nullptr;  // [rows, scale_blocks] or nullptr: one per 128 inputs
+  const float* x = nullptr;  // [rows, x_stride]
   std::int64_t x_stride = 0;
+  const float* x_scales = nullptr;  // [rows, ceil(in/128)] or nullptr
+  std::int64_t x_scales_stride = 0;
   std::int64_t rows = 0;
   std::int64_t in = 0;
   std::int64_t out = 0;
   const void* w = nullptr;  // [out, in]
   DType w_dtype = DType::kF32;
   std::int64_t w_stride = 0;
-  const float* w_scales = nullptr;  // [ceil(out/128), scale_blocks] with f8_e4m3
+  const float* w_scales = nullptr;  // [ceil(out/128), ceil(in/128)] with f8_e4m3
   std::int64_t w_scales_stride = 0;
   void* y = nullptr;  // [rows, out]
   DType y_dtype = DType::kF32;
@@ -31,9 +32,7 @@ struct Product {
   std::int64_t scale_blocks() const { return ceil_div(in, kScaleBlock); }
 };
 
-constexpr std::int64_t packed_width(std::int64_t width) { return ceil_div(width, 16) * 16; }
-
-// Packs one row of f32, bf16 or f8_e4m3 numbers (scales not applied) into packed_width(width).
+// Packs one row of f32, bf16 or f8_e4m3 numbers (scales not applied) into padded(width) floats.
 void pack_row(const void* from, DType dtype, std::int64_t width, float* to);
 
 // The reverse for a packed float32 row.

@@ -26,4 +26,18 @@ void parallel_rows(CpuStream& stream, std::int64_t rows, std::int64_t row_cost, 
                              });
 }
 
+// Below this many multiplications one thread is done before the others are awake.
+inline constexpr std::int64_t kSerialProducts = std::int64_t{1} << 17;
+
+// Runs body(begin, end, worker) over disjoint ranges that cover [0, tasks), handed out one task at
+// a time. `products` is the work of all tasks in multiplications.
+template <class Body>
+void parallel_tasks(CpuStream& stream, std::int64_t tasks, std::int64_t products, Body&& body) {
+  if (products < kSerialProducts) return body(std::int64_t{0}, tasks, 0);
+  stream.pool().parallel_for(
+      static_cast<std::size_t>(tasks), 1, [&](std::size_t begin, std::size_t end, int worker) {
+        body(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), worker);
+      });
+}
+
 }  // namespace fathom::cpu
