@@ -15,15 +15,22 @@ struct ModelRunner::Inputs {
   std::vector<std::int32_t> sequences;
   std::vector<std::int32_t> page_table;
   std::vector<std::int32_t> logit_rows;
+  std::vector<model::Segment> segments;
   model::Batch batch;
 
-  Inputs(std::span<const Piece> pieces, const std::vector<std::vector<cache::PageId>>& tables,
+  Inputs(std::span<const Piece> pieces,
+         const std::vector<std::vector<cache::PageId>>& tables,
          std::int64_t width) {
     for (const Piece& piece : pieces) {
       const auto row = static_cast<std::int32_t>(page_table.size()) / static_cast<int>(width);
       const auto& pages = tables[static_cast<std::size_t>(piece.sequence)];
       page_table.insert(page_table.end(), pages.begin(), pages.end());
       page_table.resize(static_cast<std::size_t>((row + 1) * width), -1);
+      if (!piece.ids.empty()) {
+        const auto count = static_cast<std::int32_t>(piece.ids.size());
+        segments.push_back(
+            {row, static_cast<std::int32_t>(ids.size()), count, piece.first_position + count});
+      }
       for (std::size_t i = 0; i < piece.ids.size(); ++i) {
         logit_rows.push_back(static_cast<std::int32_t>(ids.size()));
         ids.push_back(piece.ids[i]);
@@ -39,6 +46,7 @@ struct ModelRunner::Inputs {
                                DType::kI32,
                                {static_cast<std::int64_t>(page_table.size()) / width, width}};
     batch.logit_rows = {logit_rows.data(), DType::kI32, {rows}};
+    batch.segments = segments;
     if (!positions.empty()) batch.max_position = std::ranges::max(positions);
   }
 };
@@ -46,26 +54,25 @@ struct ModelRunner::Inputs {
 ModelRunner::ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options)
     : config_(config::load_model_config(folder).value()),
       options_(options),
-      checkpoint_(
-          checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
+      checkpoint_(checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
       device_(std::make_unique<cpu::CpuDevice>(options.threads)),
       ops_(cpu::make_cpu_ops()),
       stream_(device_->create_stream()) {
-  weights_ = model::Weights::load(config_, checkpoint_, options.arithmetic, *device_,
-                                  options.mutation)
-                 .value();
+  weights_ =
+      model::Weights::load(config_, checkpoint_, options.arithmetic, *device_, options.mutation)
+          .value();
   model::ModelOptions model_options;
   model_options.arithmetic = options.arithmetic;
   model_options.max_tokens = options.max_tokens;
   model_options.max_logit_rows = options.max_tokens;
   model_options.max_positions = options.max_positions;
   model_options.mutation = options.mutation;
+  model_options.attention_form = options.attention_form;
   model_ = model::Model::create(config_, *weights_, *ops_, *device_, model_options).value();
   const config::KvLayout layout =
       config::make_kv_layout(config_, options.arithmetic, options.kv_cache_dtype).value();
   store_.emplace(
-      cache::KvStore::create(*device_, layout, config_.layers_with_cache(), options.pages)
-          .value());
+      cache::KvStore::create(*device_, layout, config_.layers_with_cache(), options.pages).value());
   pool_.emplace(options.pages);
 }
 
@@ -93,8 +100,7 @@ void ModelRunner::drop_sequence(int sequence) {
   pages.clear();
 }
 
-ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output,
-                                       std::int64_t rows) {
+ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output, std::int64_t rows) {
   FATHOM_CHECK_MSG(output.ok(), output.status().message());
   FATHOM_CHECK(stream_->synchronize().ok());
   Step step;
@@ -110,14 +116,16 @@ ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output,
   return step;
 }
 
-ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces, model::Probe* probe,
+ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces,
+                                       model::Probe* probe,
                                        model::Replay* replay) {
   const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
   const auto rows = static_cast<std::int64_t>(inputs.ids.size());
   return collect(model_->forward(*stream_, inputs.batch, *store_, probe, replay), rows);
 }
 
-ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces, std::span<const float> hidden,
+ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces,
+                                     std::span<const float> hidden,
                                      model::Probe* probe) {
   const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
   const auto rows = static_cast<std::int64_t>(inputs.ids.size());
@@ -132,8 +140,10 @@ ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces, std::span<co
   return collect(model_->draft(*stream_, inputs.batch, view, *store_, probe), rows);
 }
 
-ModelRunner::Step ModelRunner::prefill(int sequence, std::span<const std::int32_t> ids,
-                                       std::int32_t chunk, std::int32_t first_position) {
+ModelRunner::Step ModelRunner::prefill(int sequence,
+                                       std::span<const std::int32_t> ids,
+                                       std::int32_t chunk,
+                                       std::int32_t first_position) {
   if (chunk == 0) chunk = options_.max_tokens;
   Step all;
   for (std::size_t begin = 0; begin < ids.size(); begin += static_cast<std::size_t>(chunk)) {

@@ -26,6 +26,7 @@ struct RunnerOptions {
   std::int32_t max_positions = 2048;
   std::int32_t pages = 128;
   model::Mutation mutation = model::Mutation::kNone;
+  config::AttentionForm attention_form = config::AttentionForm::kAbsorbed;
 };
 
 // A model on the CPU with caches, driven a step at a time as an engine would.
@@ -52,15 +53,19 @@ class ModelRunner {
   void drop_sequence(int sequence);
 
   // One step of the main model over several pieces.
-  Step forward(std::span<const Piece> pieces, model::Probe* probe = nullptr,
+  Step forward(std::span<const Piece> pieces,
+               model::Probe* probe = nullptr,
                model::Replay* replay = nullptr);
   // One step of the draft layer; `hidden` is Step::hidden of the same rows. Ids are the tokens one
   // position later.
-  Step draft(std::span<const Piece> pieces, std::span<const float> hidden,
+  Step draft(std::span<const Piece> pieces,
+             std::span<const float> hidden,
              model::Probe* probe = nullptr);
 
   // A whole prompt in chunks of max_tokens at most; the rows' logits and hidden states together.
-  Step prefill(int sequence, std::span<const std::int32_t> ids, std::int32_t chunk = 0,
+  Step prefill(int sequence,
+               std::span<const std::int32_t> ids,
+               std::int32_t chunk = 0,
                std::int32_t first_position = 0);
 
   const config::ModelConfig& config() const { return config_; }
