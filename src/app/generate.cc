@@ -26,6 +26,7 @@ struct Options {
   std::string prompt_ids;
   std::string arithmetic = "deployed";
   std::string kv_cache_dtype = "auto";
+  std::string attention_form = "absorbed";
   std::int64_t max_new_tokens = 256;
   std::int64_t context_length = 0;
   std::int64_t chunked_prefill_size = 256;
@@ -70,6 +71,8 @@ Result<GeneratorOptions> generator_options(const Options& options,
   FATHOM_RETURN_IF_ERROR(arithmetic.status());
   const auto dtype = config::parse_kv_cache_dtype(options.kv_cache_dtype);
   FATHOM_RETURN_IF_ERROR(dtype.status());
+  const auto form = config::parse_attention_form(options.attention_form);
+  FATHOM_RETURN_IF_ERROR(form.status());
   FATHOM_RETURN_IF_ERROR(
       check_range("--max-new-tokens", options.max_new_tokens, 0, model.max_position_embeddings));
   FATHOM_RETURN_IF_ERROR(
@@ -79,8 +82,8 @@ Result<GeneratorOptions> generator_options(const Options& options,
   FATHOM_RETURN_IF_ERROR(check_range("--threads", options.threads, 0, 1024));
   made.arithmetic = *arithmetic;
   made.kv_cache_dtype = *dtype;
-  made.threads =
-      options.threads > 0 ? static_cast<int>(options.threads) : available_processors();
+  made.attention_form = *form;
+  made.threads = options.threads > 0 ? static_cast<int>(options.threads) : available_processors();
   made.chunk_tokens = static_cast<std::int32_t>(options.chunked_prefill_size);
   made.context_tokens = options.context_length > 0
                             ? static_cast<std::int32_t>(options.context_length)
@@ -146,12 +149,13 @@ class Writer {
   bool first_ = true;
 };
 
-void print_times(std::int64_t prompt_tokens, std::int64_t new_tokens, const GenerationTimes& times,
+void print_times(std::int64_t prompt_tokens,
+                 std::int64_t new_tokens,
+                 const GenerationTimes& times,
                  std::ostream& err) {
   char line[160];
   const double prefill = times.prefill > 0 ? static_cast<double>(prompt_tokens) / times.prefill : 0;
-  const double decode =
-      times.decode > 0 ? static_cast<double>(new_tokens - 1) / times.decode : 0;
+  const double decode = times.decode > 0 ? static_cast<double>(new_tokens - 1) / times.decode : 0;
   std::snprintf(line, sizeof line,
                 "prompt %lld tokens, %.1f tokens/s; continuation %lld tokens, %.1f tokens/s\n",
                 static_cast<long long>(prompt_tokens), prefill, static_cast<long long>(new_tokens),
@@ -192,15 +196,16 @@ Status generate(const Options& options, std::ostream& out, std::ostream& err) {
   Writer writer(tokenizer.get(), options.show_logprobs, out);
   GenerationTimes times;
   std::int64_t made_tokens = 0;
-  const Status status = (*generator)->generate(
-      prompt, options.max_new_tokens,
-      [&](const GeneratedToken& token) {
-        ++made_tokens;
-        if (!options.ignore_eos && ends.contains(token.id)) return false;
-        writer.write(token);
-        return true;
-      },
-      times);
+  const Status status = (*generator)
+                            ->generate(
+                                prompt, options.max_new_tokens,
+                                [&](const GeneratedToken& token) {
+                                  ++made_tokens;
+                                  if (!options.ignore_eos && ends.contains(token.id)) return false;
+                                  writer.write(token);
+                                  return true;
+                                },
+                                times);
   FATHOM_RETURN_IF_ERROR(status);
   writer.finish();
   print_times(static_cast<std::int64_t>(prompt.size()), made_tokens, times, err);
@@ -220,6 +225,9 @@ int run_generate(std::span<const std::string> args, std::ostream& out, std::ostr
   line.option("--arithmetic", options.arithmetic,
               "deployed (the formats the model is served in) or exact (float32 throughout)");
   line.option("--kv-cache-dtype", options.kv_cache_dtype, "auto, bf16, bfloat16 or fp8_e4m3");
+  line.option("--attention-form", options.attention_form,
+              "absorbed (on latents) or expanded (per-head keys and values: faster prompts, more "
+              "memory, other bits)");
   line.option("--context-length", options.context_length,
               "prompt and continuation together; 0: what the model allows");
   line.option("--chunked-prefill-size", options.chunked_prefill_size,

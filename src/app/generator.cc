@@ -58,17 +58,19 @@ Result<GeneratedToken> Generator::State::step(std::span<const std::int32_t> ids,
       pages.data(), DType::kI32, {1, static_cast<std::int64_t>(pages.size())}};
   batch.logit_rows = {&last_row, DType::kI32, {1}};
   batch.max_position = positions.back();
+  const model::Segment segment{0, 0, static_cast<std::int32_t>(rows), batch.max_position + 1};
+  batch.segments = {&segment, 1};
   const Result<model::StepOutput> output = model->forward(*stream, batch, *store);
   FATHOM_RETURN_IF_ERROR(output.status());
   GeneratedToken token;
   float log_sum = 0;
-  ops->argmax(*stream, ops::ArgmaxArgs{output->logits,
-                                       TensorView(&token.id, DType::kI32, {1}),
+  ops->argmax(*stream, ops::ArgmaxArgs{output->logits, TensorView(&token.id, DType::kI32, {1}),
                                        TensorView(&log_sum, DType::kF32, {1})});
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
   // Before anyone believes the numbers: were the weights still there?
   FATHOM_RETURN_IF_ERROR(checkpoint->health());
-  token.logprob = output->logits.row<float>(0)[token.id] - log_sum;
+  // A certain token's two roundings may leave a little more than 0.
+  token.logprob = std::min(output->logits.row<float>(0)[token.id] - log_sum, 0.0F);
   return token;
 }
 
@@ -84,15 +86,14 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
       config::make_kv_layout(state->config, options.arithmetic, options.kv_cache_dtype);
   FATHOM_RETURN_IF_ERROR(layout.status());
 
-  auto checkpoint =
-      checkpoint::Checkpoint::open(folder, model::expected_tensors(state->config));
+  auto checkpoint = checkpoint::Checkpoint::open(folder, model::expected_tensors(state->config));
   FATHOM_RETURN_IF_ERROR(checkpoint.status());
   state->checkpoint = std::move(checkpoint).value();
   state->device = std::make_unique<cpu::CpuDevice>(options.threads);
   state->ops = cpu::make_cpu_ops();
   state->stream = state->device->create_stream();
-  auto weights = model::Weights::load(state->config, state->checkpoint, options.arithmetic,
-                                      *state->device);
+  auto weights =
+      model::Weights::load(state->config, state->checkpoint, options.arithmetic, *state->device);
   FATHOM_RETURN_IF_ERROR(weights.status().in(folder.string()));
   state->weights = std::move(weights).value();
 
@@ -101,14 +102,15 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
   model_options.max_tokens = options.chunk_tokens;
   model_options.max_logit_rows = 1;
   model_options.max_positions = options.context_tokens;
+  model_options.attention_form = options.attention_form;
   auto model = model::Model::create(state->config, *state->weights, *state->ops, *state->device,
                                     model_options);
   FATHOM_RETURN_IF_ERROR(model.status());
   state->model = std::move(model).value();
-  const auto pages = static_cast<std::int32_t>(
-      ceil_div(options.context_tokens, config::kPageTokens));
-  auto store = cache::KvStore::create(*state->device, *layout, state->config.layers_with_cache(),
-                                      pages);
+  const auto pages =
+      static_cast<std::int32_t>(ceil_div(options.context_tokens, config::kPageTokens));
+  auto store =
+      cache::KvStore::create(*state->device, *layout, state->config.layers_with_cache(), pages);
   FATHOM_RETURN_IF_ERROR(store.status());
   state->store.emplace(std::move(store).value());
   cache::PagePool pool(pages);
@@ -121,7 +123,8 @@ Generator::~Generator() = default;
 
 const config::ModelConfig& Generator::config() const { return state_->config; }
 
-Status Generator::generate(std::span<const std::int32_t> prompt, std::int64_t max_new_tokens,
+Status Generator::generate(std::span<const std::int32_t> prompt,
+                           std::int64_t max_new_tokens,
                            const std::function<bool(const GeneratedToken&)>& on_token,
                            GenerationTimes& times) {
   const std::int32_t context = state_->options.context_tokens;

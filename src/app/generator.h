@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/attention_form.h"
 #include "config/kv_layout.h"
 #include "config/model_config.h"
 
@@ -17,6 +18,7 @@ namespace fathom::app {
 struct GeneratorOptions {
   config::Arithmetic arithmetic = config::Arithmetic::kDeployed;
   config::KvCacheDType kv_cache_dtype = config::KvCacheDType::kAuto;
+  config::AttentionForm attention_form = config::AttentionForm::kAbsorbed;
   int threads = 1;
   std::int32_t chunk_tokens = 256;     // prompt tokens of one step
   std::int32_t context_tokens = 4096;  // prompt and continuation together
@@ -48,7 +50,8 @@ class Generator {
   // Continues `prompt` by up to `max_new_tokens`, telling each token as it comes; `on_token`
   // returns whether to go on. kInvalidArgument when the prompt is empty, holds an id outside the
   // vocabulary, or does not fit the context; kUnavailable when the checkpoint became unreadable.
-  Status generate(std::span<const std::int32_t> prompt, std::int64_t max_new_tokens,
+  Status generate(std::span<const std::int32_t> prompt,
+                  std::int64_t max_new_tokens,
                   const std::function<bool(const GeneratedToken&)>& on_token,
                   GenerationTimes& times);
 

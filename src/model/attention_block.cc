@@ -6,7 +6,9 @@ namespace fathom::model {
 
 namespace {
 
-ops::RopeArgs rotation(const Step& step, const TensorView& x, const TensorView& y,
+ops::RopeArgs rotation(const Step& step,
+                       const TensorView& x,
+                       const TensorView& y,
                        ops::RopePairing pairing) {
   ops::RopeArgs args;
   args.x = x;
@@ -36,7 +38,9 @@ void rotate_index(const Step& step, const TensorView& heads) {
 }
 
 // The indexer's key of each token, into its cache.
-void store_index_key(const Step& step, std::int32_t layer, const AttentionWeights& weights,
+void store_index_key(const Step& step,
+                     std::int32_t layer,
+                     const AttentionWeights& weights,
                      ProductInput& x) {
   const std::int64_t tokens = step.tokens();
   const std::int64_t dim = step.config.index_head_dim;
@@ -54,7 +58,9 @@ void store_index_key(const Step& step, std::int32_t layer, const AttentionWeight
 }
 
 // Scores of the rows [first, first + scores.shape[0]) against every key they see.
-void score_rows(const Step& step, std::int32_t layer, std::int64_t first,
+void score_rows(const Step& step,
+                std::int32_t layer,
+                std::int64_t first,
                 const TensorView& scores) {
   const std::int64_t rows = scores.shape[0];
   ops::IndexScoresArgs args;
@@ -72,13 +78,13 @@ void score_rows(const Step& step, std::int32_t layer, std::int64_t first,
   run(step, &ops::OpSet::index_scores, args);
 }
 
-bool scores_needed(const Step& step) {
-  return step.batch.max_position >= step.config.index_topk;
-}
+bool scores_needed(const Step& step) { return step.batch.max_position >= step.config.index_topk; }
 
 // The positions each token attends to. Scoring is skipped when no token sees more keys than it may
 // select: the choice is the same.
-void select_positions(const Step& step, std::int32_t layer, const AttentionWeights& weights,
+void select_positions(const Step& step,
+                      std::int32_t layer,
+                      const AttentionWeights& weights,
                       ProductInput& query_rank) {
   const std::int64_t tokens = step.tokens();
   const std::int64_t heads = step.config.index_n_heads;
@@ -115,10 +121,88 @@ void hide_own_key(const Step& step) {
   }
 }
 
+// What a row attends to.
+struct Selection {
+  TensorView selected;  // [tokens, top k]
+  TensorView count;     // [tokens]
+};
+
+Selection selection_of(const Step& step, std::int32_t layer) {
+  if (step.replay != nullptr && step.replay->selected(layer).present()) {
+    return {step.replay->selected(layer), step.replay->count(layer)};
+  }
+  return {step.take(step.space.selected), step.take(step.space.count)};
+}
+
+float softmax_scale(const Step& step) {
+  config::ModelConfig config = step.config;
+  if (step.mutated_as(Mutation::kScaleWithoutMscale)) config.yarn.reset();
+  return config.softmax_scale();
+}
+
+// Absorbed form: the query meets latents as the cache holds them, and value_up expands what comes
+// of it.
+void attend_absorbed(const Step& step,
+                     const AttentionWeights& weights,
+                     const TensorView& query,
+                     const Selection& selection,
+                     const ops::CacheView& cache,
+                     const TensorView& head_values) {
+  ops::SparseAttentionArgs attention;
+  attention.query = query;
+  attention.selected = selection.selected;
+  attention.count = selection.count;
+  attention.tokens = step.batch.tokens;
+  attention.cache = cache;
+  attention.y = step.take(step.space.attended);
+  attention.scale = softmax_scale(step);
+  run(step, &ops::OpSet::sparse_attention, attention);
+  run(step, &ops::OpSet::head_linear,
+      ops::HeadLinearArgs{attention.y, weights.value_up, head_values});
+}
+
+// Expanded form: sequence by sequence, kv_b makes keys and values of every record that its rows
+// may see, those of earlier steps included.
+void attend_expanded(const Step& step,
+                     const AttentionWeights& weights,
+                     const TensorView& query,
+                     const Selection& selection,
+                     const ops::CacheView& cache,
+                     const TensorView& head_values) {
+  const config::ModelConfig& config = step.config;
+  Workspace& space = step.space;
+  const std::int64_t heads = config.num_attention_heads;
+  const std::int64_t nope = config.qk_nope_head_dim;
+  const std::int64_t latent = config.kv_lora_rank;
+  for (const Segment& segment : step.batch.segments) {
+    const TensorView records = space.records.rows(0, segment.visible);
+    const TensorView expanded = space.keys_values.rows(0, segment.visible);
+    run(step, &ops::OpSet::load_latent,
+        ops::LoadLatentArgs{step.batch.tokens.page_table, cache, records, segment.sequence});
+    ProductInput latents(step, records.columns(0, latent), space.latents_values,
+                         space.latents_scales);
+    project(step, latents, weights.kv_b,
+            expanded.reshape({segment.visible, heads * (nope + config.v_head_dim)}));
+    ops::ExpandedAttentionArgs attention;
+    attention.query = query.rows(segment.first_row, segment.rows);
+    attention.key = expanded.columns(0, nope);
+    attention.key_rope = records.columns(latent, config.qk_rope_head_dim);
+    attention.value = expanded.columns(nope, config.v_head_dim);
+    attention.selected = selection.selected.rows(segment.first_row, segment.rows);
+    attention.count = selection.count.rows(segment.first_row, segment.rows);
+    attention.y = head_values.rows(segment.first_row, segment.rows);
+    attention.scale = softmax_scale(step);
+    run(step, &ops::OpSet::expanded_attention, attention);
+  }
+}
+
 }  // namespace
 
-void attention_block(const Step& step, std::int32_t layer, const AttentionWeights& weights,
-                     const TensorView& x, const TensorView& h) {
+void attention_block(const Step& step,
+                     std::int32_t layer,
+                     const AttentionWeights& weights,
+                     const TensorView& x,
+                     const TensorView& h) {
   const config::ModelConfig& config = step.config;
   Workspace& space = step.space;
   const std::int64_t tokens = step.tokens();
@@ -147,13 +231,12 @@ void attention_block(const Step& step, std::int32_t layer, const AttentionWeight
   key_head.rank = 3;
   key_head.shape = {tokens, 1, rope};
   key_head.stride = {kv_a.stride[0], kv_a.stride[0], 1};
-  run(step, &ops::OpSet::rope,
-      rotation(step, key_head, key_head, ops::RopePairing::kInterleaved));
+  run(step, &ops::OpSet::rope, rotation(step, key_head, key_head, ops::RopePairing::kInterleaved));
   const ops::CacheView cache{step.store.latent(layer), step.store.layout()};
   run(step, &ops::OpSet::store_latent,
       ops::StoreLatentArgs{key_latent, key_rope, step.batch.tokens, cache});
 
-  // Queries: the rotated part goes beside the absorbed one.
+  // Queries: the rotated part stays in its place, or goes beside the absorbed one.
   ProductInput unnormed = product_input(step, q_a);
   const bool before_norm = step.mutated_as(Mutation::kIndexerQueryBeforeNorm);
   if (before_norm) select_positions(step, layer, weights, unnormed);
@@ -161,39 +244,23 @@ void attention_block(const Step& step, std::int32_t layer, const AttentionWeight
       ops::RmsNormArgs{q_a, weights.q_a_norm, q_a, config.rms_norm_eps});
   ProductInput query_rank = product_input(step, q_a);
   const TensorView q_heads = step.take(space.q_heads);
-  const TensorView query = step.take(space.q_absorbed);
   project(step, query_rank, weights.q_b, q_heads.reshape({tokens, heads * (nope + rope)}));
-  run(step, &ops::OpSet::head_linear,
-      ops::HeadLinearArgs{q_heads.columns(0, nope), weights.key_up_transposed,
-                          query.columns(0, latent)});
+  const bool absorbed = step.options.attention_form == config::AttentionForm::kAbsorbed;
+  const TensorView query = absorbed ? step.take(space.q_absorbed) : q_heads;
+  if (absorbed) {
+    run(step, &ops::OpSet::head_linear,
+        ops::HeadLinearArgs{q_heads.columns(0, nope), weights.key_up_transposed,
+                            query.columns(0, latent)});
+  }
   run(step, &ops::OpSet::rope,
-      rotation(step, q_heads.columns(nope, rope), query.columns(latent, rope),
+      rotation(step, q_heads.columns(nope, rope), query.columns(absorbed ? latent : nope, rope),
                ops::RopePairing::kInterleaved));
   if (!before_norm) select_positions(step, layer, weights, query_rank);
   if (step.mutated_as(Mutation::kOwnKeyHidden)) hide_own_key(step);
 
-  ops::SparseAttentionArgs attention;
-  attention.query = query;
-  attention.selected = step.take(space.selected);
-  attention.count = step.take(space.count);
-  if (step.replay != nullptr && step.replay->selected(layer).present()) {
-    attention.selected = step.replay->selected(layer);
-    attention.count = step.replay->count(layer);
-  }
-  attention.tokens = step.batch.tokens;
-  attention.cache = cache;
-  attention.y = step.take(space.attended);
-  attention.scale = config.softmax_scale();
-  if (step.mutated_as(Mutation::kScaleWithoutMscale)) {
-    config::ModelConfig plain = config;
-    plain.yarn.reset();
-    attention.scale = plain.softmax_scale();
-  }
-  run(step, &ops::OpSet::sparse_attention, attention);
-
   const TensorView head_values = step.take(space.head_values);
-  run(step, &ops::OpSet::head_linear,
-      ops::HeadLinearArgs{attention.y, weights.value_up, head_values});
+  const auto attend = absorbed ? attend_absorbed : attend_expanded;
+  attend(step, weights, query, selection_of(step, layer), cache, head_values);
   ProductInput values =
       product_input(step, head_values.reshape({tokens, heads * config.v_head_dim}));
   project(step, values, weights.o, h);

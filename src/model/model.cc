@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +35,42 @@ Status check_options(const config::ModelConfig& config, const ModelOptions& opti
   return {};
 }
 
+Status check_segment(const Batch& batch, const Segment& segment) {
+  const TensorView& table = batch.tokens.page_table;
+  if (segment.sequence < 0 || segment.sequence >= table.shape[0]) {
+    return invalid_argument("sequence is " + std::to_string(segment.sequence) +
+                            ", the page table has " + std::to_string(table.shape[0]));
+  }
+  const std::int64_t most = std::min<std::int64_t>(std::int64_t{batch.max_position} + 1,
+                                                   table.shape[1] * config::kPageTokens);
+  if (segment.visible >= 1 && segment.visible <= most) return {};
+  return invalid_argument("visible is " + std::to_string(segment.visible) + ", expected 1 to " +
+                          std::to_string(most));
+}
+
+// The expanded form's view of a batch: segments that cover its rows one after the other.
+Status check_segments(const Batch& batch) {
+  const std::int64_t tokens = batch.ids.shape[0];
+  if (tokens > 0 && batch.segments.empty()) {
+    return invalid_argument("a batch without segments; the expanded attention form needs them");
+  }
+  std::int64_t next = 0;
+  for (std::size_t i = 0; i < batch.segments.size(); ++i) {
+    const Segment& segment = batch.segments[i];
+    const std::string where = "segment " + std::to_string(i);
+    if (segment.first_row != next || segment.rows < 1) {
+      return invalid_argument(where + ": rows are " + std::to_string(segment.rows) + " from " +
+                              std::to_string(segment.first_row) + ", expected 1 or more from " +
+                              std::to_string(next));
+    }
+    FATHOM_RETURN_IF_ERROR(check_segment(batch, segment).in(where));
+    next += segment.rows;
+  }
+  if (next == tokens) return {};
+  return invalid_argument("the segments cover " + std::to_string(next) + " rows of " +
+                          std::to_string(tokens));
+}
+
 Status check_batch(const ModelOptions& options, const Batch& batch) {
   const std::int64_t tokens = batch.ids.shape[0];
   if (tokens > options.max_tokens) {
@@ -48,6 +85,7 @@ Status check_batch(const ModelOptions& options, const Batch& batch) {
     return invalid_argument("position " + std::to_string(batch.max_position) +
                             ", positions end below " + std::to_string(options.max_positions));
   }
+  if (options.attention_form == config::AttentionForm::kExpanded) return check_segments(batch);
   return {};
 }
 
@@ -70,8 +108,7 @@ TensorView head(const Step& step, const WeightView& weights, const TensorView& h
   const TensorView chosen = step.space.logit_hidden.rows(0, rows);
   const TensorView logits = step.space.logits.rows(0, rows);
   if (rows == 0) return logits;
-  run(step, &ops::OpSet::gather_rows,
-      ops::GatherRowsArgs{hidden, step.batch.logit_rows, chosen});
+  run(step, &ops::OpSet::gather_rows, ops::GatherRowsArgs{hidden, step.batch.logit_rows, chosen});
   run(step, &ops::OpSet::linear, ops::LinearArgs{{chosen, {}}, weights, logits});
   return logits;
 }
@@ -79,8 +116,10 @@ TensorView head(const Step& step, const WeightView& weights, const TensorView& h
 }  // namespace
 
 Result<std::unique_ptr<Model>> Model::create(const config::ModelConfig& config,
-                                             const Weights& weights, const ops::OpSet& ops,
-                                             Device& device, const ModelOptions& options) {
+                                             const Weights& weights,
+                                             const ops::OpSet& ops,
+                                             Device& device,
+                                             const ModelOptions& options) {
   FATHOM_RETURN_IF_ERROR(check_options(config, options));
   Result<Workspace> space = Workspace::create(config, options, device);
   FATHOM_RETURN_IF_ERROR(space.status());
@@ -99,8 +138,11 @@ Result<std::unique_ptr<Model>> Model::create(const config::ModelConfig& config,
 Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Model::~Model() = default;
 
-Result<StepOutput> Model::forward(Stream& stream, const Batch& batch, cache::KvStore& store,
-                                  Probe* probe, Replay* replay) {
+Result<StepOutput> Model::forward(Stream& stream,
+                                  const Batch& batch,
+                                  cache::KvStore& store,
+                                  Probe* probe,
+                                  Replay* replay) {
   FATHOM_RETURN_IF_ERROR(check_batch(state_->options, batch));
   const config::ModelConfig& config = state_->config;
   const Weights& weights = state_->weights;
@@ -131,8 +173,12 @@ Result<StepOutput> Model::forward(Stream& stream, const Batch& batch, cache::KvS
   return StepOutput{hidden, logits};
 }
 
-Result<StepOutput> Model::draft(Stream& stream, const Batch& batch, const TensorView& hidden,
-                                cache::KvStore& store, Probe* probe, Replay* replay) {
+Result<StepOutput> Model::draft(Stream& stream,
+                                const Batch& batch,
+                                const TensorView& hidden,
+                                cache::KvStore& store,
+                                Probe* probe,
+                                Replay* replay) {
   FATHOM_CHECK(state_->weights.draft != nullptr);
   FATHOM_RETURN_IF_ERROR(check_batch(state_->options, batch));
   const config::ModelConfig& config = state_->config;

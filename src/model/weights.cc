@@ -24,8 +24,11 @@ float stored_number(const TensorView& view, std::int64_t row, std::int64_t colum
 
 class WeightLoader {
  public:
-  WeightLoader(const config::ModelConfig& config, config::Arithmetic arithmetic, Device& device,
-               Mutation mutation, Weights& weights)
+  WeightLoader(const config::ModelConfig& config,
+               config::Arithmetic arithmetic,
+               Device& device,
+               Mutation mutation,
+               Weights& weights)
       : config_(config),
         arithmetic_(arithmetic),
         device_(device),
@@ -38,8 +41,7 @@ class WeightLoader {
     weights_.final_norm = vector("model.norm.weight");
     FATHOM_RETURN_IF_ERROR(matrix("lm_head.weight", weights_.head));
     for (std::int32_t i = 0; i < config_.num_hidden_layers; ++i) {
-      FATHOM_RETURN_IF_ERROR(
-          layer(i, config_.is_moe_layer(i), weights_.layers.emplace_back()));
+      FATHOM_RETURN_IF_ERROR(layer(i, config_.is_moe_layer(i), weights_.layers.emplace_back()));
     }
     if (config_.num_nextn_predict_layers == 0) return {};
     weights_.draft = std::make_unique<DraftWeights>();
@@ -57,9 +59,7 @@ class WeightLoader {
     return "model.layers." + std::to_string(layer) + ".";
   }
 
-  TensorView vector(const std::string& name) const {
-    return weights_.source_->weight(name).values;
-  }
+  TensorView vector(const std::string& name) const { return weights_.source_->weight(name).values; }
 
   Status matrix(const std::string& name, WeightView& to) {
     to = weights_.source_->weight(name);
@@ -116,7 +116,10 @@ class WeightLoader {
     return {};
   }
 
-  void put(const TensorView& to, std::int64_t i, std::int64_t j, std::int64_t k,
+  void put(const TensorView& to,
+           std::int64_t i,
+           std::int64_t j,
+           std::int64_t k,
            float number) const {
     if (to.dtype == DType::kF32) {
       to.row<float>(i, j)[k] = number;
@@ -126,14 +129,13 @@ class WeightLoader {
   }
 
   Status key_value_up(const std::string& name, AttentionWeights& to) {
-    WeightView stored;
-    FATHOM_RETURN_IF_ERROR(matrix(name, stored));
+    FATHOM_RETURN_IF_ERROR(matrix(name, to.kv_b));
+    const WeightView& stored = to.kv_b;
     const std::int64_t heads = config_.num_attention_heads;
     const std::int64_t nope = config_.qk_nope_head_dim;
     const std::int64_t value = config_.v_head_dim;
     const std::int64_t latent = config_.kv_lora_rank;
-    const DType dtype =
-        arithmetic_ == config::Arithmetic::kExact ? DType::kF32 : DType::kBF16;
+    const DType dtype = arithmetic_ == config::Arithmetic::kExact ? DType::kF32 : DType::kBF16;
     FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, latent, nope}, to.key_up_transposed));
     FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, value, latent}, to.value_up));
     for (std::int64_t r = 0; r < heads * (nope + value); ++r) {
@@ -198,9 +200,11 @@ class WeightLoader {
   Weights& weights_;
 };
 
-Result<std::unique_ptr<Weights>> Weights::load(
-    const config::ModelConfig& config, std::shared_ptr<const checkpoint::Checkpoint> source,
-    config::Arithmetic arithmetic, Device& device, Mutation mutation) {
+Result<std::unique_ptr<Weights>> Weights::load(const config::ModelConfig& config,
+                                               std::shared_ptr<const checkpoint::Checkpoint> source,
+                                               config::Arithmetic arithmetic,
+                                               Device& device,
+                                               Mutation mutation) {
   auto weights = std::make_unique<Weights>();
   WeightLoader loader(config, arithmetic, device, mutation, *weights);
   FATHOM_RETURN_IF_ERROR(loader.load(std::move(source)));

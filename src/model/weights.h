@@ -26,6 +26,7 @@ struct AttentionWeights {
   WeightView q_b;                // [heads * (nope + rope), q rank]
   WeightView kv_a;               // [latent + rope, hidden]
   TensorView kv_a_norm;          // [latent]
+  WeightView kv_b;               // [heads * (nope + value), latent]: the expanded form's product
   TensorView key_up_transposed;  // [heads, latent, nope]: kv_b's key part, for the query's side
   TensorView value_up;           // [heads, value, latent]: kv_b's value part
   WeightView o;                  // [hidden, heads * value]
@@ -42,11 +43,11 @@ struct LayerWeights {
   bool moe = false;
   MlpWeights dense;  // when not moe
   // When moe:
-  WeightView router;                                  // [experts, hidden]
-  TensorView router_bias;                             // [experts] f32
-  std::vector<WeightView> expert_gate;                // [experts] of [width, hidden]
-  std::vector<WeightView> expert_up;                  // [experts] of [width, hidden]
-  std::vector<WeightView> expert_down;                // [experts] of [hidden, width]
+  WeightView router;                    // [experts, hidden]
+  TensorView router_bias;               // [experts] f32
+  std::vector<WeightView> expert_gate;  // [experts] of [width, hidden]
+  std::vector<WeightView> expert_up;    // [experts] of [width, hidden]
+  std::vector<WeightView> expert_down;  // [experts] of [hidden, width]
   MlpWeights shared;
 };
 
@@ -55,12 +56,12 @@ struct DraftWeights {
   TensorView hidden_norm;  // [hidden]
   WeightView project;      // [hidden, 2 * hidden]: reads [embedding ; hidden]
   LayerWeights layer;
-  TensorView final_norm;   // [hidden]
+  TensorView final_norm;  // [hidden]
 };
 
 // All weights of the model as views. They point into the checkpoint, in the precision stored,
-// except two: the parts of kv_b, which are dequantised once: to bf16 under deployed arithmetic, to
-// float32 without rounding under exact; and the router's bias, as float32.
+// except two: the parts of kv_b, which are dequantised once beside the stored matrix: to bf16 under
+// deployed arithmetic, to float32 without rounding under exact; and the router's bias, as float32.
 //
 // Owns the dequantised parts and shares the checkpoint with whoever else reads it.
 class Weights {
@@ -69,7 +70,8 @@ class Weights {
   // with expected_tensors(config).
   static Result<std::unique_ptr<Weights>> load(const config::ModelConfig& config,
                                                std::shared_ptr<const checkpoint::Checkpoint> source,
-                                               config::Arithmetic arithmetic, Device& device,
+                                               config::Arithmetic arithmetic,
+                                               Device& device,
                                                Mutation mutation = Mutation::kNone);
 
   TensorView embed;       // [vocab, hidden]

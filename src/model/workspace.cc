@@ -13,7 +13,8 @@ constexpr std::int64_t kScoreTileFloats = std::int64_t{4} << 20;
 
 }  // namespace
 
-Result<Workspace> Workspace::create(const config::ModelConfig& config, const ModelOptions& options,
+Result<Workspace> Workspace::create(const config::ModelConfig& config,
+                                    const ModelOptions& options,
                                     Device& device) {
   const bool exact = options.arithmetic == config::Arithmetic::kExact;
   const DType activation = exact ? DType::kF32 : DType::kBF16;
@@ -26,8 +27,7 @@ Result<Workspace> Workspace::create(const config::ModelConfig& config, const Mod
   const std::int64_t chosen = config.num_experts_per_tok;
   const std::int64_t expert_width = config.moe_intermediate_size;
   const std::int64_t shared_width = expert_width * config.n_shared_experts;
-  const std::int64_t dense_width =
-      std::max<std::int64_t>(config.intermediate_size, shared_width);
+  const std::int64_t dense_width = std::max<std::int64_t>(config.intermediate_size, shared_width);
   const std::int64_t widest = std::max({hidden, static_cast<std::int64_t>(config.q_lora_rank),
                                         heads * config.v_head_dim, dense_width});
   const std::int64_t rows = tokens * chosen;
@@ -65,9 +65,20 @@ Result<Workspace> Workspace::create(const config::ModelConfig& config, const Mod
   }
   take(space.q_a, activation, {tokens, config.q_lora_rank});
   take(space.q_heads, activation, {tokens, heads, config.qk_head_dim()});
-  take(space.q_absorbed, activation, {tokens, heads, latent + rope});
   take(space.kv_a, activation, {tokens, latent + rope});
-  take(space.attended, activation, {tokens, heads, latent});
+  if (options.attention_form == config::AttentionForm::kAbsorbed) {
+    take(space.q_absorbed, activation, {tokens, heads, latent + rope});
+    take(space.attended, activation, {tokens, heads, latent});
+  } else {
+    const std::int64_t positions = options.max_positions;
+    take(space.records, activation, {positions, latent + rope});
+    take(space.keys_values, activation,
+         {positions, heads, std::int64_t{config.qk_nope_head_dim} + config.v_head_dim});
+    if (!exact) {
+      take(space.latents_values, DType::kF8E4M3, {positions * latent});
+      take(space.latents_scales, DType::kF32, {positions * ceil_div(latent, kScaleBlock)});
+    }
+  }
   take(space.head_values, activation, {tokens, heads, config.v_head_dim});
 
   take(space.index_q, activation, {tokens, index_heads, config.index_head_dim});

@@ -14,7 +14,8 @@ namespace fathom::model {
 // every layer. A view's first dimension is the maximum; a step takes its first rows.
 // A is the activation dtype: f32 under exact, bf16 under deployed arithmetic.
 struct Workspace {
-  static Result<Workspace> create(const config::ModelConfig& config, const ModelOptions& options,
+  static Result<Workspace> create(const config::ModelConfig& config,
+                                  const ModelOptions& options,
                                   Device& device);
 
   // Rows of one tile of indexer scores.
@@ -31,10 +32,16 @@ struct Workspace {
 
   TensorView q_a;          // A [tokens, q rank]
   TensorView q_heads;      // A [tokens, heads, nope + rope]
-  TensorView q_absorbed;   // A [tokens, heads, latent + rope]
+  TensorView q_absorbed;   // A [tokens, heads, latent + rope]; absorbed form alone
   TensorView kv_a;         // A [tokens, latent + rope]
-  TensorView attended;     // A [tokens, heads, latent]
+  TensorView attended;     // A [tokens, heads, latent]; absorbed form alone
   TensorView head_values;  // A [tokens, heads, value]
+
+  // Expanded form alone: one sequence's records and what kv_b makes of them.
+  TensorView records;         // A [positions, latent + rope]
+  TensorView latents_values;  // e4m3 [positions * latent]
+  TensorView latents_scales;  // f32 [positions * groups]
+  TensorView keys_values;     // A [positions, heads, nope + value]
 
   TensorView index_q;         // A [tokens, index heads, index dim]
   TensorView index_q_values;  // e4m3, the same shape

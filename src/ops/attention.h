@@ -28,7 +28,7 @@ struct StoreLatentArgs {
   TensorView latent;  // [tokens, c] f32 | bf16, after its norm
   TensorView rope;    // [tokens, r] same dtype, after its rotation
   PagedTokens tokens;
-  CacheView cache;    // latent cache; its dtype f32 takes f32 input only
+  CacheView cache;  // latent cache; its dtype f32 takes f32 input only
 };
 Status validate(const StoreLatentArgs& args);
 
@@ -52,16 +52,16 @@ struct QuantizeIndexQueryArgs {
 Status validate(const QuantizeIndexQueryArgs& args);
 
 // scores[t, s] = key_scale[s] · Σ_h w[t, h] · max(0, query[t, h]·key[s])   for s <= positions[t],
-// w[t, h] = weights[t, h] · (1/sqrt(heads)) · query_scale[t, h] · (1/sqrt(d)).  (docs/arithmetic.md 6)
-// Without scales (exact) both scale factors are absent. The head sum uses lanes h mod 16 and the
+// w[t, h] = weights[t, h] · (1/sqrt(heads)) · query_scale[t, h] · (1/sqrt(d)).  (docs/arithmetic.md
+// 6) Without scales (exact) both scale factors are absent. The head sum uses lanes h mod 16 and the
 // tree of products. Entries past a token's position are left as they were.
 struct IndexScoresArgs {
   TensorView query;         // [tokens, index heads, d] f32 (cache f32) or f8_e4m3
   TensorView query_scales;  // [tokens, index heads] f32 with f8_e4m3, else absent
   TensorView weights;       // [tokens, index heads] f32: the raw output of weights_proj
   PagedTokens tokens;
-  CacheView cache;          // indexer cache
-  TensorView scores;        // [tokens, at least positions[t] + 1] f32
+  CacheView cache;    // indexer cache
+  TensorView scores;  // [tokens, at least positions[t] + 1] f32
 };
 Status validate(const IndexScoresArgs& args);
 
@@ -76,8 +76,8 @@ struct SelectArgs {
 };
 Status validate(const SelectArgs& args);
 
-// Attention of each token over its selected positions, absorbed form (docs/arithmetic.md 5): key s is the
-// record's c + r numbers, its value the first c of them.
+// Attention of each token over its selected positions, absorbed form (docs/arithmetic.md 5): key s
+// is the record's c + r numbers, its value the first c of them.
 //   score[s] = scale · query·key[s];  p[s] = exp(score[s] − max score)
 //   y = Σ p'[s]·value[s] / Σ p[s],   p' = p rounded to the activation dtype
 // The list is taken in ascending order in blocks of 64 entries: inside a block the value sum is a
@@ -88,10 +88,40 @@ struct SparseAttentionArgs {
   TensorView selected;  // [tokens, k] i32, ascending
   TensorView count;     // [tokens] i32, 1..k
   PagedTokens tokens;
-  CacheView cache;      // latent cache
-  TensorView y;         // [tokens, heads, c] same dtype as query
+  CacheView cache;  // latent cache
+  TensorView y;     // [tokens, heads, c] same dtype as query
   float scale = 1;
 };
 Status validate(const SparseAttentionArgs& args);
+
+// y[s, :] = record s of one sequence, [latent | rotated part], for the positions 0..positions-1:
+// the numbers that attention reads in the cache. Under f8_e4m3 the latent is code · scale, rounded
+// to y's dtype; that is exact in bf16, as are the other formats in a y at least as wide.
+// Requires every page of those positions to be in the page table.
+struct LoadLatentArgs {
+  TensorView page_table;      // [sequences, pages per sequence] i32
+  CacheView cache;            // latent cache; its dtype f32 gives f32 only
+  TensorView y;               // [positions, c + r] f32 | bf16
+  std::int32_t sequence = 0;  // a row of page_table
+};
+Status validate(const LoadLatentArgs& args);
+
+// Attention of the tokens of one sequence over their selected positions, expanded form
+// (docs/arithmetic.md 5): each head has its own keys and values, and the rotated part of a key is
+// shared by all heads.
+//   score[s] = scale · query·[key[s] | key_rope[s]], one dot product of width n + r
+// From there on as SparseAttentionArgs: list blocks, sums, rounding of p and division.
+// `key` and `value` are usually parts of one [positions, heads, n + v].
+struct ExpandedAttentionArgs {
+  TensorView query;     // [tokens, heads, n + r] f32 | bf16: plain part, then rotated part
+  TensorView key;       // [positions, heads, n] same dtype as query
+  TensorView key_rope;  // [positions, r] same dtype
+  TensorView value;     // [positions, heads, v] same dtype
+  TensorView selected;  // [tokens, k] i32, ascending, below positions
+  TensorView count;     // [tokens] i32, 1..k
+  TensorView y;         // [tokens, heads, v] same dtype
+  float scale = 1;
+};
+Status validate(const ExpandedAttentionArgs& args);
 
 }  // namespace fathom::ops

@@ -10,10 +10,10 @@ namespace fathom::ops {
 
 // One device's implementation of every operation: a backend is a class that implements this.
 //
-// Each call enqueues on `stream` and returns at once; it does not synchronize and can be captured in
-// a graph. A stream's scratch memory grows until the largest shapes have been seen once: a warm-up
-// with those leaves nothing to allocate later. Each call requires validate(args).ok(), and that
-// `stream` came from the OpSet's own device.
+// Each call enqueues on `stream` and returns at once; it does not synchronize and can be captured
+// in a graph. A stream's scratch memory grows until the largest shapes have been seen once: a
+// warm-up with those leaves nothing to allocate later. Each call requires validate(args).ok(), and
+// that `stream` came from the OpSet's own device.
 //
 // Threads: an OpSet may be used from several threads, each with its own stream.
 class OpSet {
@@ -40,6 +40,8 @@ class OpSet {
   virtual void index_scores(Stream& stream, const IndexScoresArgs& args) const = 0;
   virtual void select(Stream& stream, const SelectArgs& args) const = 0;
   virtual void sparse_attention(Stream& stream, const SparseAttentionArgs& args) const = 0;
+  virtual void load_latent(Stream& stream, const LoadLatentArgs& args) const = 0;
+  virtual void expanded_attention(Stream& stream, const ExpandedAttentionArgs& args) const = 0;
 
   virtual void gate(Stream& stream, const GateArgs& args) const = 0;
   virtual void group_by_expert(Stream& stream, const GroupByExpertArgs& args) const = 0;

@@ -144,4 +144,49 @@ Status validate(const SparseAttentionArgs& args) {
   return match(args.y, "y", {&tokens, &heads, &value}, dtype);
 }
 
+Status validate(const LoadLatentArgs& args) {
+  const config::KvLayout& layout = args.cache.layout;
+  OneDType dtype = layout.latent_dtype == DType::kF32 ? OneDType{DType::kF32}
+                                                      : OneDType{DType::kF32, DType::kBF16};
+  OneDType integers{DType::kI32};
+  Dim sequences("sequences");
+  Dim pages("pages per sequence");
+  Dim positions("positions");
+  Dim width("c + r", std::int64_t{layout.latent_dim} + layout.rope_dim);
+  FATHOM_RETURN_IF_ERROR(match(args.page_table, "page_table", {&sequences, &pages}, integers));
+  FATHOM_RETURN_IF_ERROR(match_latent_cache(args.cache));
+  FATHOM_RETURN_IF_ERROR(match(args.y, "y", {&positions, &width}, dtype));
+  if (args.sequence < 0 || args.sequence >= sequences.size()) {
+    return invalid_argument("sequence is " + std::to_string(args.sequence) +
+                            ", wanted a row of page_table, which has " +
+                            std::to_string(sequences.size()));
+  }
+  const std::int64_t room = pages.size() * config::kPageTokens;
+  if (positions.size() <= room) return {};
+  return invalid_argument("y: positions is " + std::to_string(positions.size()) +
+                          ", wanted at most " + std::to_string(room) +
+                          ", what the pages of a sequence hold");
+}
+
+Status validate(const ExpandedAttentionArgs& args) {
+  OneDType dtype{DType::kF32, DType::kBF16};
+  OneDType integers{DType::kI32};
+  Dim tokens("tokens");
+  Dim heads("heads");
+  Dim positions("positions");
+  Dim n("n");
+  Dim r("r");
+  Dim v("v");
+  Dim k("k");
+  FATHOM_RETURN_IF_ERROR(match(args.key, "key", {&positions, &heads, &n}, dtype));
+  FATHOM_RETURN_IF_ERROR(match(args.key_rope, "key_rope", {&positions, &r}, dtype));
+  FATHOM_RETURN_IF_ERROR(match(args.value, "value", {&positions, &heads, &v}, dtype));
+  Dim width("n + r", n.size() + r.size());
+  FATHOM_RETURN_IF_ERROR(match(args.query, "query", {&tokens, &heads, &width}, dtype));
+  FATHOM_RETURN_IF_ERROR(match(args.selected, "selected", {&tokens, &k}, integers));
+  if (k.size() < 1) return invalid_argument("selected: k is 0, wanted 1 or more");
+  FATHOM_RETURN_IF_ERROR(match(args.count, "count", {&tokens}, integers));
+  return match(args.y, "y", {&tokens, &heads, &v}, dtype);
+}
+
 }  // namespace fathom::ops

@@ -390,6 +390,65 @@ TEST(ValidateSparseAttention, WantsQueriesAsWideAsARecord) {
                                                 "y is f32, wanted bf16"}});
 }
 
+TEST(ValidateLoadLatent, WantsASequenceWhosePagesHoldThePositions) {
+  LoadLatentArgs right;
+  right.page_table = view(kI32, {2, 3});
+  right.cache = cache(kBF16, kF8, 73728);
+  right.y = view(kBF16, {192, 576});
+  right.sequence = 1;
+
+  expect_messages<LoadLatentArgs>(
+      right,
+      {{[](auto& a) {
+          a.y = view(kF32, {0, 576});
+        },
+        ""},
+       {[](auto& a) {
+          a.y = view(kBF16, {192, 512});
+        },
+        "y: c + r is 512, was 576"},
+       {[](auto& a) { a.cache = cache(kF32, kF32, 147456); }, "y is bf16, wanted f32"},
+       {[](auto& a) { a.sequence = 2; }, "sequence is 2, wanted a row of page_table, which has 2"},
+       {[](auto& a) { a.sequence = -1; },
+        "sequence is -1, wanted a row of page_table, which has 2"},
+       {[](auto& a) {
+          a.y = view(kBF16, {193, 576});
+        },
+        "y: positions is 193, wanted at most 192, what the pages of a sequence hold"}});
+}
+
+TEST(ValidateExpandedAttention, WantsQueriesAsWideAsBothKeyParts) {
+  ExpandedAttentionArgs right;
+  right.query = view(kBF16, {4, 2, 192});
+  right.key = view(kBF16, {300, 2, 128});
+  right.key_rope = view(kBF16, {300, 64});
+  right.value = view(kBF16, {300, 2, 96});
+  right.selected = view(kI32, {4, 64});
+  right.count = view(kI32, {4});
+  right.y = view(kBF16, {4, 2, 96});
+
+  expect_messages<ExpandedAttentionArgs>(right, {{[](auto& a) {
+                                                    a.query = view(kBF16, {4, 2, 128});
+                                                  },
+                                                  "query: n + r is 128, was 192"},
+                                                 {[](auto& a) {
+                                                    a.key_rope = view(kBF16, {299, 64});
+                                                  },
+                                                  "key_rope: positions is 299, was 300"},
+                                                 {[](auto& a) {
+                                                    a.value = view(kF32, {300, 2, 96});
+                                                  },
+                                                  "value is f32, wanted bf16"},
+                                                 {[](auto& a) {
+                                                    a.selected = view(kI32, {4, 0});
+                                                  },
+                                                  "selected: k is 0, wanted 1 or more"},
+                                                 {[](auto& a) {
+                                                    a.y = view(kBF16, {4, 2, 128});
+                                                  },
+                                                  "y: v is 128, was 96"}});
+}
+
 TEST(ValidateGate, WantsGroupsThatHoldTheChoices) {
   GateArgs right;
   right.logits = view(kF32, {4, 16});

@@ -34,6 +34,16 @@ TEST(Golden, SlimFp8EqualsTheReference) {
   expect_golden(check_prompts(kData / "slim-fp8", {9, 64, 150}, {}));
 }
 
+// The expanded attention form is equal in algebra: the same bound holds.
+TEST(Golden, TheExpandedFormEqualsTheReferenceToo) {
+  test_support::RunnerOptions options;
+  options.attention_form = config::AttentionForm::kExpanded;
+  options.threads = 2;
+
+  expect_golden(check_prompts(kData / "micro-bf16", {7, 40, 90}, options));
+  expect_golden(check_prompts(kData / "slim-fp8", {9, 64, 150}, options));
+}
+
 TEST(Golden, FathomTinyEqualsTheReference) {
   test_support::RunnerOptions options;
   options.threads = 2;

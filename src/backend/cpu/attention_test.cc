@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/cpu/attention_testing.h"
 #include "backend/cpu/instruction_sets_testing.h"
 #include "backend/cpu/kernel_testing.h"
 #include "backend/cpu/kernels.h"
@@ -19,8 +20,6 @@
 
 namespace fathom::cpu {
 namespace {
-
-using Row = std::vector<float>;
 
 constexpr std::int64_t kSequences = 3;
 constexpr std::int64_t kPagesEach = 6;
@@ -176,29 +175,14 @@ class Step {
 
 // One head of one token, by the definition.
 Row attend(const Step& step, std::int64_t token, std::int64_t head) {
-  const Row query = step.query(token, head);
-  const auto count = static_cast<std::size_t>(step.list_length(token));
-  Row p(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    p[i] = canonical_dot(query, step.key(token, static_cast<std::int64_t>(i))) * Step::kScale;
+  std::vector<Row> keys;
+  std::vector<Row> values;
+  for (std::int64_t i = 0; i < step.list_length(token); ++i) {
+    const Row& key = keys.emplace_back(step.key(token, i));
+    values.emplace_back(key.begin(), key.begin() + step.value_width());
   }
-  const float top = *std::max_element(p.begin(), p.end());
-  for (float& value : p) value = exp_f32(value - top);
-  float denominator = 0;
-  Row sums(static_cast<std::size_t>(step.value_width()));
-  for (std::size_t begin = 0; begin < count; begin += 64) {
-    const std::size_t size = std::min<std::size_t>(64, count - begin);
-    denominator += canonical_sum(std::span(p).subspan(begin, size));
-    Row block(sums.size());
-    for (std::size_t i = begin; i < begin + size; ++i) {
-      const Row& key = step.key(token, static_cast<std::int64_t>(i));
-      const float weight = rounded(p[i], step.activation());
-      for (std::size_t k = 0; k < block.size(); ++k) block[k] = std::fma(weight, key[k], block[k]);
-    }
-    for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += block[k];
-  }
-  for (float& sum : sums) sum = rounded(sum / denominator, step.activation());
-  return sums;
+  return attend_by_definition(step.query(token, head), keys, values, Step::kScale,
+                              step.activation());
 }
 
 // One row more than the kernel writes; it must stay poison.

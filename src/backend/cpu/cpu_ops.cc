@@ -51,6 +51,12 @@ class CpuOps final : public ops::OpSet {
   void sparse_attention(Stream& s, const ops::SparseAttentionArgs& a) const override {
     cpu::sparse_attention(of(s), a);
   }
+  void load_latent(Stream& s, const ops::LoadLatentArgs& a) const override {
+    cpu::load_latent(of(s), a);
+  }
+  void expanded_attention(Stream& s, const ops::ExpandedAttentionArgs& a) const override {
+    cpu::expanded_attention(of(s), a);
+  }
 
   void gate(Stream& s, const ops::GateArgs& a) const override { cpu::gate(of(s), a); }
   void group_by_expert(Stream& s, const ops::GroupByExpertArgs& a) const override {

@@ -32,10 +32,12 @@ void linear(CpuStream& stream, const ops::LinearArgs& args);
 void head_linear(CpuStream& stream, const ops::HeadLinearArgs& args);
 void grouped_linear(CpuStream& stream, const ops::GroupedLinearArgs& args);
 
-// indexer.cc, select.cc, attention.cc
+// indexer.cc, select.cc, attention.cc, load_latent.cc, expanded_attention.cc
 void index_scores(CpuStream& stream, const ops::IndexScoresArgs& args);
 void select(CpuStream& stream, const ops::SelectArgs& args);
 void sparse_attention(CpuStream& stream, const ops::SparseAttentionArgs& args);
+void load_latent(CpuStream& stream, const ops::LoadLatentArgs& args);
+void expanded_attention(CpuStream& stream, const ops::ExpandedAttentionArgs& args);
 
 // moe.cc
 void gate(CpuStream& stream, const ops::GateArgs& args);
