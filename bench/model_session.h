@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backend/cpu/cpu_device.h"
+#include "cache/kv_store.h"
+#include "checkpoint/checkpoint.h"
+#include "config/kv_layout.h"
+#include "config/model_config.h"
+#include "model/model.h"
+#include "model/weights.h"
+#include "ops/op_set.h"
+
+namespace fathom::bench {
+
+struct SessionOptions {
+  int threads = 1;
+  std::int32_t sequences = 8;
+  std::int32_t max_positions = 2048 + 128;
+  std::int32_t chunk = 256;
+};
+
+// Seconds that the parts of loading took.
+struct LoadTimes {
+  double open = 0;     // config.json, headers of the weight files
+  double weights = 0;  // views and what is dequantised
+  double model = 0;    // workspace, rotary table, caches
+  double all() const { return open + weights + model; }
+};
+
+// A model with deployed arithmetic and bf16 cache, and sequences that own as many pages each.
+// Stops the program when the model cannot be loaded.
+class ModelSession {
+ public:
+  ModelSession(const std::filesystem::path& folder, const SessionOptions& options);
+
+  // One step: `ids` of one sequence from `first` on, logits of the last row.
+  void prefill(std::int32_t sequence,
+               std::span<const std::int32_t> ids,
+               std::int32_t first,
+               model::Probe* probe = nullptr);
+  // One step: a token for each of the first ids.size() sequences, all at `position`.
+  void decode(std::span<const std::int32_t> ids,
+              std::int32_t position,
+              model::Probe* probe = nullptr);
+  // Copies the cache of sequence 0 into all others.
+  void copy_first_sequence();
+
+  const config::ModelConfig& config() const { return config_; }
+  const config::KvLayout& layout() const { return store_->layout(); }
+  const model::Weights& weights() const { return *weights_; }
+  const checkpoint::Checkpoint& source() const { return *checkpoint_; }
+  const LoadTimes& load_times() const { return times_; }
+  std::int64_t workspace_bytes() const { return model_->workspace_bytes(); }
+
+ private:
+  void forward(std::span<const std::int32_t> ids,
+               std::span<const std::int32_t> sequences,
+               std::span<const std::int32_t> positions,
+               std::span<const std::int32_t> logit_rows,
+               model::Probe* probe);
+
+  config::ModelConfig config_;
+  SessionOptions options_;
+  LoadTimes times_;
+  std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
+  std::unique_ptr<cpu::CpuDevice> device_;
+  std::unique_ptr<ops::OpSet> ops_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<model::Weights> weights_;
+  std::unique_ptr<model::Model> model_;
+  std::optional<cache::KvStore> store_;
+  std::vector<std::int32_t> page_table_;  // [sequences, pages each]
+};
+
+}  // namespace fathom::bench
