@@ -6,11 +6,12 @@
 #include <memory>
 #include <string_view>
 
+#include <make_checkpoint/presets.h>
+#include <make_checkpoint/random_checkpoint.h>
+
 #include "base/check.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/writer.h"
-#include "make_checkpoint/presets.h"
-#include "make_checkpoint/random_checkpoint.h"
 #include "model/tensor_table.h"
 
 namespace fathom::test_support {
