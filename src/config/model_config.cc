@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/math.h"
 
 namespace fathom::config {
 namespace {
 
 // The attention temperature of YaRN: 0.1 · weight · ln(factor) + 1, and 1 when nothing is scaled.
 double yarn_mscale(double factor, double weight) {
-  return factor > 1 ? 0.1 * weight * std::log(factor) + 1 : 1;
+  return factor > 1 ? 0.1 * weight * log_f64(factor) + 1 : 1;
 }
 
 }  // namespace
