@@ -29,7 +29,7 @@ class Operand {
   double bytes() const { return static_cast<double>(buffer_.bytes()); }
 
  private:
-  cpu::CpuDevice device_{1};
+  std::unique_ptr<cpu::CpuDevice> device_;  // outlives the buffer wherever the operand moves
   Buffer buffer_;
   TensorView view_;
 };

@@ -37,9 +37,9 @@ float number_of(std::uint32_t random) {
 }  // namespace
 
 Operand::Operand(DType dtype, std::initializer_list<std::int64_t> shape)
-    : view_(nullptr, dtype, shape) {
+    : device_(std::make_unique<cpu::CpuDevice>(1)), view_(nullptr, dtype, shape) {
   const auto count = static_cast<std::size_t>(view_.elements());
-  buffer_ = device_.allocate(count * size_of(dtype)).value();
+  buffer_ = device_->allocate(count * size_of(dtype)).value();
   view_.data = buffer_.data();
   switch (dtype) {
     case DType::kF32:
@@ -62,13 +62,13 @@ Operand::Operand(DType dtype, std::initializer_list<std::int64_t> shape)
 void register_case(const std::string& name,
                    const Work& work,
                    std::function<void(cpu::CpuStream&)> body) {
-  benchmark::RegisterBenchmark(
-      name.c_str(), [work, body = std::move(body)](benchmark::State& state) {
-        cpu::CpuStream stream(work.threads);
-        body(stream);  // grows scratch memory and wakes the pages
-        for (auto _ : state) body(stream);
-        set_work(state, work);
-      });
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [work, body = std::move(body)](benchmark::State& state) {
+                                 cpu::CpuStream stream(work.threads);
+                                 body(stream);  // grows scratch memory and wakes the pages
+                                 for (auto _ : state) body(stream);
+                                 set_work(state, work);
+                               });
 }
 
 namespace {

@@ -39,9 +39,9 @@ void register_one(const std::string& name,
     Operand x_scales;
     Operand y;
   };
-  auto operands = std::make_shared<Rows>(Rows{
-      Operand(dtype, {rows, kIn}), Operand(DType::kF32, {rows, ceil_div(kIn, kScaleBlock)}),
-      Operand(DType::kBF16, {rows, kOut})});
+  auto operands = std::make_shared<Rows>(
+      Rows{Operand(dtype, {rows, kIn}), Operand(DType::kF32, {rows, ceil_div(kIn, kScaleBlock)}),
+           Operand(DType::kBF16, {rows, kOut})});
   Work work;
   work.bytes = static_cast<double>(kOut * kIn) * static_cast<double>(size_of(dtype)) +
                operands->x.bytes() + operands->y.bytes();

@@ -37,8 +37,8 @@ std::uint64_t sum_words(const std::uint64_t* from, std::size_t words) {
     s6 = hn::Add(s6, hn::Load(d, from + i + 6 * lanes));
     s7 = hn::Add(s7, hn::Load(d, from + i + 7 * lanes));
   }
-  const auto sum = hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)),
-                           hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
+  const auto sum =
+      hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
@@ -85,10 +85,12 @@ HWY_EXPORT(multiply_add);
 
 namespace {
 
-constexpr int kTries = 9;
-constexpr std::size_t kWords = std::size_t{32} << 20;      // 256 MiB
-constexpr std::size_t kPieceWords = std::size_t{1} << 17;  // 1 MiB, handed out one by one
-constexpr std::int64_t kRounds = 100'000;
+// Tries of a few milliseconds each: on a machine with other work some are undisturbed.
+constexpr std::size_t kTries = 40;
+constexpr std::size_t kWords = std::size_t{64} << 20;      // 512 MiB
+constexpr std::size_t kTryWords = std::size_t{8} << 20;    // 64 MiB, other ones in the next try
+constexpr std::size_t kPieceWords = std::size_t{1} << 16;  // 512 KiB, handed out one by one
+constexpr std::int64_t kRounds = 50'000;
 constexpr std::size_t kRoundPieces = 32;
 
 double read_bandwidth(ThreadPool& pool) {
@@ -97,20 +99,21 @@ double read_bandwidth(ThreadPool& pool) {
   const std::size_t skip = 8 - (reinterpret_cast<std::uintptr_t>(words.data()) / 8) % 8;
   std::atomic<std::uint64_t> total{0};
   double best = 0;
-  for (int i = 0; i < kTries; ++i) {
+  for (std::size_t i = 0; i < kTries; ++i) {
+    const std::uint64_t* first = words.data() + skip + i * kTryWords % kWords;
     const double start = now_s();
-    pool.parallel_for(kWords / kPieceWords, 1, [&](std::size_t begin, std::size_t end, int) {
-      const std::uint64_t* from = words.data() + skip + begin * kPieceWords;
+    pool.parallel_for(kTryWords / kPieceWords, 1, [&](std::size_t begin, std::size_t end, int) {
+      const std::uint64_t* from = first + begin * kPieceWords;
       total += HWY_DYNAMIC_DISPATCH(sum_words)(from, (end - begin) * kPieceWords);
     });
-    best = std::max(best, static_cast<double>(kWords) * 8 / (now_s() - start));
+    best = std::max(best, static_cast<double>(kTryWords) * 8 / (now_s() - start));
   }
   return total == 0 ? 0 : best;
 }
 
 double multiply_add_rate(ThreadPool& pool) {
   double best = 0;
-  for (int i = 0; i < kTries; ++i) {
+  for (std::size_t i = 0; i < kTries; ++i) {
     std::atomic<double> operations{0};
     const double start = now_s();
     pool.parallel_for(kRoundPieces, 1, [&](std::size_t begin, std::size_t end, int) {

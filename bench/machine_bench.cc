@@ -8,7 +8,7 @@
 
 int main() {
   using fathom::bench::number;
-  std::cout << fathom::bench::describe_machine() << "; best of nine tries\n\n";
+  std::cout << fathom::bench::describe_machine() << "; best of forty tries\n\n";
   const fathom::bench::Table table({{"threads", 7}, {"read GB/s", 10}, {"FMA GFLOP/s", 11}});
   for (int threads = 1; threads <= fathom::available_processors(); threads *= 2) {
     const fathom::bench::Limits limits = fathom::bench::measure_limits(threads);

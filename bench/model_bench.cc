@@ -192,8 +192,8 @@ class ModelBench {
 int run(const std::vector<std::string>& args) {
   const int threads = available_processors();
   // Flags are for the benchmarks beside this one.
-  const auto folder = std::ranges::find_if(
-      args, [](const std::string& arg) { return arg.substr(0, 2) != "--"; });
+  const auto folder =
+      std::ranges::find_if(args, [](const std::string& arg) { return arg.substr(0, 2) != "--"; });
   ModelBench bench(folder == args.end() ? made_model(threads) : std::filesystem::path(*folder),
                    threads);
   bench.run();

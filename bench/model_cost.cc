@@ -7,9 +7,9 @@ namespace fathom::bench {
 namespace {
 
 double bytes_of(const TensorView& view) {
-  return view.present() ? static_cast<double>(view.elements()) *
-                              static_cast<double>(size_of(view.dtype))
-                        : 0;
+  return view.present()
+             ? static_cast<double>(view.elements()) * static_cast<double>(size_of(view.dtype))
+             : 0;
 }
 
 // Adds weights that are read once and multiplied with `rows` rows.
@@ -53,8 +53,8 @@ void add_experts(const model::LayerWeights& weights, double hit, double choices,
 }  // namespace
 
 RoutingProbe::RoutingProbe(std::int32_t layers, std::int32_t experts)
-    : hit_(static_cast<std::size_t>(layers),
-           std::vector<bool>(static_cast<std::size_t>(experts))) {}
+    : hit_(static_cast<std::size_t>(layers), std::vector<bool>(static_cast<std::size_t>(experts))) {
+}
 
 void RoutingProbe::residual(std::int32_t /*layer*/, const TensorView& /*hidden*/) {}
 

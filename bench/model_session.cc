@@ -73,9 +73,10 @@ void ModelSession::forward(std::span<const std::int32_t> ids,
   batch.ids = view_of(ids);
   batch.tokens.positions = view_of(positions);
   batch.tokens.sequences = view_of(sequences);
-  batch.tokens.page_table = view_of(page_table_).reshape(
-      {options_.sequences,
-       static_cast<std::int64_t>(page_table_.size()) / options_.sequences});
+  batch.tokens.page_table =
+      view_of(page_table_)
+          .reshape({options_.sequences,
+                    static_cast<std::int64_t>(page_table_.size()) / options_.sequences});
   batch.logit_rows = view_of(logit_rows);
   batch.max_position = positions.back();
   checked(model_->forward(*stream_, batch, *store_, probe));

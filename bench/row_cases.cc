@@ -29,8 +29,8 @@ void register_rows(std::int64_t rows, int threads) {
   const std::string suffix = ", " + std::to_string(rows) + " rows of 7168";
   const double bytes = operands->x.bytes();
   register_case("quantize" + suffix, {bytes, 0, threads}, [operands](cpu::CpuStream& stream) {
-    cpu::quantize(
-        stream, {operands->x.view(), operands->values.view(), operands->scales.view(), true});
+    cpu::quantize(stream,
+                  {operands->x.view(), operands->values.view(), operands->scales.view(), true});
   });
   register_case("rms_norm" + suffix, {bytes, 0, threads}, [operands](cpu::CpuStream& stream) {
     cpu::rms_norm(stream, {operands->x.view(), operands->weight.view(), operands->y.view()});
@@ -60,10 +60,11 @@ void register_row_cases(int threads) {
                   cpu::argmax(stream, {logits->view(), token->view(), sum->view()});
                 });
   // What sharing an operation among threads costs at least.
-  register_case("empty loop of the thread pool", {0, 0, threads}, [threads](cpu::CpuStream& stream) {
-    stream.pool().parallel_for(static_cast<std::size_t>(threads), 1,
-                               [](std::size_t, std::size_t, int) {});
-  });
+  register_case("empty loop of the thread pool", {0, 0, threads},
+                [threads](cpu::CpuStream& stream) {
+                  stream.pool().parallel_for(static_cast<std::size_t>(threads), 1,
+                                             [](std::size_t, std::size_t, int) {});
+                });
 }
 
 }  // namespace fathom::bench
