@@ -5,7 +5,6 @@
 #include <map>
 #include <numeric>
 #include <random>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,7 +15,6 @@
 #include "backend/cpu/kernel_testing.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/paged_testing.h"
-#include "base/math.h"
 
 namespace fathom::cpu {
 namespace {

@@ -154,7 +154,9 @@ Lists dense_lists(std::int32_t first, std::int32_t tokens) {
 }
 
 // `count` of the positions below `positions`, ascending.
-std::vector<std::int32_t> some_of(std::int32_t positions, std::size_t count, std::mt19937& random) {
+std::vector<std::int32_t> some_of(std::int32_t positions,
+                                  std::int64_t count,
+                                  std::mt19937& random) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(positions));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
   std::vector<std::int32_t> list;
@@ -191,7 +193,7 @@ TEST(ExpandedAttention, HasTheBitsOfItsDefinitionOverSelectedPositions) {
     CpuStream stream(2);
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       Lists lists;
-      for (const std::size_t size : {1, 63, 64, 65, 2, 130, 130, 128, 64, 1, 7, 64, 65, 66}) {
+      for (const std::int64_t size : {1, 63, 64, 65, 2, 130, 130, 128, 64, 1, 7, 64, 65, 66}) {
         lists.push_back(some_of(200, size, random));
       }
       lists.push_back(lists.back());  // neighbours with one list
