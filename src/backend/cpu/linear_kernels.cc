@@ -33,6 +33,8 @@ void store_result(const Product& p, std::int64_t row, std::int64_t column, float
   }
 }
 
+// Of a tile's columns: a tile begins at a multiple of its width, so all lie in one block of rows.
+static_assert(kScaleBlock % kTileColumns == 0);
 float block_scale(const Product& p, std::int64_t row, std::int64_t column, std::int64_t block) {
   const float w = p.w_scales[column / kScaleBlock * p.w_scales_stride + block];
   return p.x_scales == nullptr ? w : p.x_scales[row * p.x_scales_stride + block] * w;
@@ -90,8 +92,8 @@ void few_rows_tile(const Product& p, std::int64_t row, std::int64_t column) {
       few_rows_span<W, M, N>(w + begin, p.w_stride, x + begin, p.x_stride,
                              std::min(kScaleBlock, p.in - begin), sums);
       for (int m = 0; m < M; ++m) {
+        const F32x8 scale = set8(block_scale(p, row + m, column, block));
         for (int n = 0; n < N; ++n) {
-          const F32x8 scale = set8(block_scale(p, row + m, column + n, block));
           total.even[m][n] = fma8(sums.even[m][n], scale, total.even[m][n]);
           total.odd[m][n] = fma8(sums.odd[m][n], scale, total.odd[m][n]);
         }
@@ -158,10 +160,8 @@ HWY_INLINE void add_block(const Product& p,
                           const F32x8 (&sums)[M][kTileColumns],  // NOLINT(*-avoid-c-arrays)
                           float* totals) {
   for (int m = 0; m < M; ++m) {
+    const F32x8 scale = set8(block_scale(p, row + m, column, block));
     for (int n = 0; n < kTileColumns; ++n) {
-      // Columns past the last are all zeros: any scale will do.
-      const std::int64_t existing = std::min<std::int64_t>(column + n, p.out - 1);
-      const F32x8 scale = set8(block_scale(p, row + m, existing, block));
       float* total = total_at(totals, m, n);
       store8(fma8(sums[m][n], scale, load8(total)), total);
     }
