@@ -62,13 +62,13 @@ Operand::Operand(DType dtype, std::initializer_list<std::int64_t> shape)
 void register_case(const std::string& name,
                    const Work& work,
                    std::function<void(cpu::CpuStream&)> body) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [work, body = std::move(body)](benchmark::State& state) {
-                                 cpu::CpuStream stream(work.threads);
-                                 body(stream);  // grows scratch memory and wakes the pages
-                                 for (auto _ : state) body(stream);
-                                 set_work(state, work);
-                               });
+  const auto run = [work, body = std::move(body)](benchmark::State& state) {
+    cpu::CpuStream stream(work.threads);
+    body(stream);  // grows scratch memory and wakes the pages
+    for (auto _ : state) body(stream);
+    set_work(state, work);
+  };
+  benchmark::RegisterBenchmark(name.c_str(), run)->MeasureProcessCPUTime()->UseRealTime();
 }
 
 namespace {
@@ -92,7 +92,9 @@ int run(int argc, char** argv) {
 
   const int threads = available_processors();
   const std::map<int, Limits> limits = limits_of({1, threads});
-  std::cout << describe_machine() << "; rates are those of the best repetition\n";
+  std::cout << describe_machine()
+            << "; rates are those of the best repetition,\n"
+               "CPU is the least processor time of a repetition, all threads together\n";
   for (const auto& [used, limit] : limits) {
     std::cout << "limits with " << used << " threads: " << number(limit.read_bytes_per_s / 1e9, 1)
               << " GB/s read, " << number(limit.flops_per_s / 1e9, 1) << " GFLOP/s FMA\n";

@@ -17,6 +17,7 @@ TableReporter::TableReporter(std::map<int, Limits> limits)
               {"threads", 7},
               {"median", 8},
               {"best", 8},
+              {"CPU", 8},
               {"GB/s", 6},
               {"of read", 7},
               {"GFLOP/s", 7},
@@ -26,9 +27,12 @@ bool TableReporter::ReportContext(const Context& /*context*/) { return true; }
 
 void TableReporter::ReportRuns(const std::vector<Run>& runs) {
   std::vector<double> times;
+  std::vector<double> processor_times;
   for (const Run& run : runs) {
     if (run.run_type != Run::RT_Iteration || run.error_occurred) continue;
-    times.push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
+    const auto iterations = static_cast<double>(run.iterations);
+    times.push_back(run.real_accumulated_time / iterations);
+    processor_times.push_back(run.cpu_accumulated_time / iterations);
   }
   if (times.empty()) return;
   std::sort(times.begin(), times.end());
@@ -40,6 +44,7 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
   const double flops = counter("flops") / best;
   table_.row({runs.front().run_name.function_name, std::to_string(threads),
               duration(times[times.size() / 2]), duration(best),
+              duration(*std::min_element(processor_times.begin(), processor_times.end())),
               bytes > 0 ? number(bytes / 1e9, 1) : "",
               bytes > 0 ? percent(bytes / limits.read_bytes_per_s) : "",
               flops > 0 ? number(flops / 1e9, 1) : "",

@@ -18,8 +18,9 @@ struct Work {
 };
 void set_work(benchmark::State& state, const Work& work);
 
-// One line a benchmark: median and best time of its repetitions, and the best one's rates beside
-// the machine's limits for as many threads.
+// One line a benchmark: median and best time of its repetitions, the least processor time of all
+// threads (what other work on the machine disturbs least), and the best time's rates beside the
+// machine's limits for as many threads.
 class TableReporter final : public benchmark::BenchmarkReporter {
  public:
   explicit TableReporter(std::map<int, Limits> limits);
