@@ -226,8 +226,8 @@ int run_generate(std::span<const std::string> args, std::ostream& out, std::ostr
               "deployed (the formats the model is served in) or exact (float32 throughout)");
   line.option("--kv-cache-dtype", options.kv_cache_dtype, "auto, bf16, bfloat16 or fp8_e4m3");
   line.option("--attention-form", options.attention_form,
-              "absorbed (on latents) or expanded (per-head keys and values: faster prompts, more "
-              "memory, other bits)");
+              "absorbed (on latents) or expanded (on per-head keys and values: for prompts in "
+              "large chunks; more memory, other bits)");
   line.option("--context-length", options.context_length,
               "prompt and continuation together; 0: what the model allows");
   line.option("--chunked-prefill-size", options.chunked_prefill_size,

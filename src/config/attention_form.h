@@ -10,7 +10,10 @@ namespace fathom::config {
 // How attention is computed (docs/arithmetic.md 5). The two are equal in algebra, not in bits.
 enum class AttentionForm : std::uint8_t {
   kAbsorbed,  // on latents: what the promises about equal bits are made for
-  kExpanded,  // on keys and values expanded for each head: faster for prompts, with its own bits
+  // On keys and values expanded for each head: fewer products a key, but the whole prefix is
+  // expanded in every step, so it can only pay for prompts run in large chunks. Its bits are its
+  // own.
+  kExpanded,
 };
 
 // "absorbed" | "expanded"; kInvalidArgument names what was given and what may be.
