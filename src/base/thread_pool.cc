@@ -1,14 +1,14 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <fstream>
 #include <mutex>
+#include <sched.h>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,17 +26,67 @@ struct Loop {
   std::size_t grain = 1;
 };
 
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Looks for news for a short time before its thread sleeps. A step's operations follow each other
+// closely, and waking a sleeper costs more than the wait. Looking pays only while the other threads
+// run at the same time: where the processors are busy with other work it fails each time, so after
+// every failure in a row the next 2, 4, 8 … 256 times are skipped.
+class Patience {
+ public:
+  // `patient` is false where there are more threads than processors.
+  explicit Patience(bool patient) : patient_(patient) {}
+
+  // Whether `happened` came true.
+  template <class Happened>
+  bool look(const Happened& happened) {
+    if (happened()) return true;
+    if (!patient_) return false;
+    if (skip_ > 0) {
+      --skip_;
+      return false;
+    }
+    const auto end = std::chrono::steady_clock::now() + kAtMost;
+    do {
+      for (int i = 0; i < 32; ++i) {
+        pause();
+        if (happened()) {
+          failures_ = 0;
+          return true;
+        }
+      }
+    } while (std::chrono::steady_clock::now() < end);
+    failures_ = std::min(failures_ + 1, 8);
+    skip_ = 1 << failures_;
+    return false;
+  }
+
+ private:
+  static constexpr std::chrono::microseconds kAtMost{50};
+  bool patient_;
+  int failures_ = 0;
+  int skip_ = 0;
+};
+
 }  // namespace
 
 struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable wake;  // a new loop, or stop
   std::condition_variable done;  // the last worker left the loop
-  Loop loop;                     // guarded by mutex; stable while working > 0
-  std::uint64_t generation = 0;  // guarded by mutex; counts loops
-  int working = 0;               // guarded by mutex; workers still inside the loop
-  bool stop = false;             // guarded by mutex
+  Loop loop;                     // written before `generation`; stable while working > 0
+  std::atomic<std::uint64_t> generation{0};  // counts loops; changes under mutex
+  std::atomic<int> working{0};               // workers still inside the loop
+  std::atomic<bool> stop{false};             // changes under mutex
   std::atomic<std::size_t> next{0};
+  bool patient = false;
+  Patience caller{false};
   std::vector<std::thread> workers;
 
   void run(const Loop& current, int worker) {
@@ -49,19 +99,20 @@ struct ThreadPool::State {
 
   void work(int worker) {
     std::uint64_t seen = 0;
+    Patience patience(patient);
+    const auto called = [&] { return stop.load() || generation.load() != seen; };
     for (;;) {
-      Loop current;
-      {
+      if (!patience.look(called)) {
         std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return stop || generation != seen; });
-        if (stop) return;
-        seen = generation;
-        current = loop;
+        wake.wait(lock, called);
       }
-      run(current, worker);
-      {
+      if (stop.load()) return;
+      seen = generation.load();
+      run(loop, worker);
+      if (working.fetch_sub(1) == 1) {
+        // Under the lock, or a caller that is about to wait would miss it.
         const std::lock_guard lock(mutex);
-        if (--working == 0) done.notify_one();
+        done.notify_one();
       }
     }
   }
@@ -69,6 +120,8 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   FATHOM_CHECK(threads >= 1);
+  state_->patient = threads <= available_processors();
+  state_->caller = Patience(state_->patient);
   state_->workers.reserve(static_cast<std::size_t>(threads - 1));
   for (int worker = 1; worker < threads; ++worker) {
     state_->workers.emplace_back([state = state_.get(), worker] { state->work(worker); });
@@ -86,7 +139,8 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 
-void ThreadPool::parallel_for(std::size_t count, std::size_t grain,
+void ThreadPool::parallel_for(std::size_t count,
+                              std::size_t grain,
                               FunctionRef<void(std::size_t, std::size_t, int)> body) {
   FATHOM_CHECK(grain >= 1);
   if (count == 0) return;
@@ -95,17 +149,19 @@ void ThreadPool::parallel_for(std::size_t count, std::size_t grain,
     return;
   }
   const Loop loop{&body, count, grain};
+  state_->loop = loop;
+  state_->next.store(0, std::memory_order_relaxed);
+  state_->working = static_cast<int>(state_->workers.size());
   {
     const std::lock_guard lock(state_->mutex);
-    state_->loop = loop;
-    state_->next.store(0, std::memory_order_relaxed);
-    state_->working = static_cast<int>(state_->workers.size());
     ++state_->generation;
   }
   state_->wake.notify_all();
   state_->run(loop, 0);
+  const auto finished = [&] { return state_->working.load() == 0; };
+  if (state_->caller.look(finished)) return;
   std::unique_lock lock(state_->mutex);
-  state_->done.wait(lock, [&] { return state_->working == 0; });
+  state_->done.wait(lock, finished);
 }
 
 int available_processors() {
