@@ -1,23 +1,45 @@
 #include "model/weights.h"
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace fathom::model {
 
 namespace {
 
-float stored_number(const TensorView& view, std::int64_t row, std::int64_t column) {
+template <class T, class Convert>
+void convert(const T* from, std::int64_t count, float* to, const Convert& number) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = number(from[i]);
+}
+
+std::array<float, 256> numbers_of_codes() {
+  std::array<float, 256> numbers{};
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = to_float(static_cast<Float8E4M3>(i));
+  }
+  return numbers;
+}
+
+// One row of stored numbers as float32, without scales.
+void widen(const TensorView& view, std::int64_t row, float* to) {
+  const std::int64_t width = view.shape[view.rank - 1];
+  const auto plain = [](auto stored) { return to_float(stored); };
   switch (view.dtype) {
     case DType::kF32:
-      return view.row<float>(row)[column];
+      return convert(view.row<float>(row), width, to, plain);
     case DType::kBF16:
-      return to_float(view.row<BFloat16>(row)[column]);
+      return convert(view.row<BFloat16>(row), width, to, plain);
     case DType::kF16:
-      return to_float(view.row<Float16>(row)[column]);
+      return convert(view.row<Float16>(row), width, to, plain);
     default:
-      return to_float(view.row<Float8E4M3>(row)[column]);
+      break;
   }
+  static const std::array<float, 256> numbers = numbers_of_codes();
+  convert(view.row<Float8E4M3>(row), width, to,
+          [](Float8E4M3 code) { return numbers[static_cast<std::size_t>(code)]; });
 }
 
 }  // namespace
@@ -110,27 +132,35 @@ class WeightLoader {
     to = stored;
     if (stored.dtype == DType::kF32) return {};
     FATHOM_RETURN_IF_ERROR(allocate(DType::kF32, {stored.shape[0]}, to));
-    for (std::int64_t i = 0; i < stored.shape[0]; ++i) {
-      to.row<float>(0)[i] = stored_number(stored, 0, i);
-    }
+    widen(stored, 0, to.row<float>(0));
     return {};
   }
 
-  void put(const TensorView& to,
-           std::int64_t i,
-           std::int64_t j,
-           std::int64_t k,
-           float number) const {
-    if (to.dtype == DType::kF32) {
-      to.row<float>(i, j)[k] = number;
+  // One row of a matrix as float32, scales applied.
+  static void widen_scaled(const WeightView& stored, std::int64_t row, float* to) {
+    widen(stored.values, row, to);
+    if (!stored.scales.present()) return;
+    const auto* scales = stored.scales.row<float>(row / kScaleBlock);
+    for (std::int64_t c = 0; c < stored.values.shape[1]; ++c) to[c] *= scales[c / kScaleBlock];
+  }
+
+  // to[i] = from[i * stride], rounded to `dtype`.
+  static void narrow(const float* from,
+                     std::int64_t stride,
+                     std::int64_t count,
+                     DType dtype,
+                     std::byte* to) {
+    if (dtype == DType::kF32) {
+      auto* numbers = reinterpret_cast<float*>(to);
+      for (std::int64_t i = 0; i < count; ++i) numbers[i] = from[i * stride];
     } else {
-      to.row<BFloat16>(i, j)[k] = to_bfloat16(number);
+      auto* numbers = reinterpret_cast<BFloat16*>(to);
+      for (std::int64_t i = 0; i < count; ++i) numbers[i] = to_bfloat16(from[i * stride]);
     }
   }
 
   Status key_value_up(const std::string& name, AttentionWeights& to) {
     FATHOM_RETURN_IF_ERROR(matrix(name, to.kv_b));
-    const WeightView& stored = to.kv_b;
     const std::int64_t heads = config_.num_attention_heads;
     const std::int64_t nope = config_.qk_nope_head_dim;
     const std::int64_t value = config_.v_head_dim;
@@ -138,19 +168,22 @@ class WeightLoader {
     const DType dtype = arithmetic_ == config::Arithmetic::kExact ? DType::kF32 : DType::kBF16;
     FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, latent, nope}, to.key_up_transposed));
     FATHOM_RETURN_IF_ERROR(allocate(dtype, {heads, value, latent}, to.value_up));
-    for (std::int64_t r = 0; r < heads * (nope + value); ++r) {
-      const std::int64_t head = r / (nope + value);
-      const std::int64_t part = r % (nope + value);
-      for (std::int64_t c = 0; c < latent; ++c) {
-        float number = stored_number(stored.values, r, c);
-        if (stored.scales.present()) {
-          number *= stored.scales.row<float>(r / kScaleBlock)[c / kScaleBlock];
-        }
-        if (part < nope) {
-          put(to.key_up_transposed, head, c, part, number);
-        } else {
-          put(to.value_up, head, part - nope, c, number);
-        }
+    const auto element = static_cast<std::int64_t>(size_of(dtype));
+    // A little wider than the rows: at a distance of a power of two, a column's numbers would push
+    // each other out of the cache.
+    const std::int64_t stride = latent + 16;
+    std::vector<float> rows(static_cast<std::size_t>((nope + value) * stride));
+    auto* keys = static_cast<std::byte*>(to.key_up_transposed.data);
+    auto* values = static_cast<std::byte*>(to.value_up.data);
+    for (std::int64_t head = 0; head < heads; ++head) {
+      for (std::int64_t i = 0; i < nope + value; ++i) {
+        widen_scaled(to.kv_b, head * (nope + value) + i, rows.data() + i * stride);
+      }
+      for (std::int64_t c = 0; c < latent; ++c, keys += nope * element) {
+        narrow(rows.data() + c, stride, nope, dtype, keys);
+      }
+      for (std::int64_t i = nope; i < nope + value; ++i, values += latent * element) {
+        narrow(rows.data() + i * stride, 1, latent, dtype, values);
       }
     }
     return {};
