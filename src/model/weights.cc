@@ -25,7 +25,7 @@ std::array<float, 256> numbers_of_codes() {
 
 // One row of stored numbers as float32, without scales.
 void widen(const TensorView& view, std::int64_t row, float* to) {
-  const std::int64_t width = view.shape[view.rank - 1];
+  const std::int64_t width = view.shape[static_cast<std::size_t>(view.rank - 1)];
   const auto plain = [](auto stored) { return to_float(stored); };
   switch (view.dtype) {
     case DType::kF32:
