@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -26,7 +27,7 @@ constexpr std::int32_t kLongPrompt = 2048;
 constexpr int kDecodeSteps = 16;
 
 std::filesystem::path made_model(int threads) {
-  const std::filesystem::path folder = std::filesystem::path(FATHOM_BENCH_DATA) / "mid";
+  std::filesystem::path folder = std::filesystem::path(FATHOM_BENCH_DATA) / "mid";
   if (std::filesystem::exists(folder)) return folder;
   std::cout << "making the model in " << folder.string() << "\n";
   // Under its name only when it is complete.
@@ -139,8 +140,8 @@ class ModelBench {
                                                   static_cast<std::size_t>(options_.chunk)),
                         first, &*probe_);
       time += now_s() - start;
-      std::vector<std::int32_t> positions;
-      for (std::int32_t i = 0; i < options_.chunk; ++i) positions.push_back(first + i);
+      std::vector<std::int32_t> positions(static_cast<std::size_t>(options_.chunk));
+      std::iota(positions.begin(), positions.end(), first);
       const Cost step = cost_of(positions, 1);
       cost.bytes += step.bytes;
       cost.flops += step.flops;
