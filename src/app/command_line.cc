@@ -1,8 +1,9 @@
 #include "app/command_line.h"
 
-#include <CLI/CLI.hpp>
 #include <ostream>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 namespace fathom::app {
 
@@ -18,7 +19,8 @@ CommandLine::CommandLine(const std::string& usage, const std::string& summary)
 
 CommandLine::~CommandLine() = default;
 
-void CommandLine::positional(const std::string& name, std::string& target,
+void CommandLine::positional(const std::string& name,
+                             std::string& target,
                              const std::string& help) {
   state_->app.add_option(name, target, help);
 }
@@ -27,8 +29,7 @@ void CommandLine::option(const std::string& names, std::string& target, const st
   state_->app.add_option(names, target, help)->capture_default_str();
 }
 
-void CommandLine::option(const std::string& names, std::int64_t& target,
-                         const std::string& help) {
+void CommandLine::option(const std::string& names, std::int64_t& target, const std::string& help) {
   state_->app.add_option(names, target, help)->capture_default_str();
 }
 
@@ -36,7 +37,8 @@ void CommandLine::flag(const std::string& names, bool& target, const std::string
   state_->app.add_flag(names, target, help);
 }
 
-std::optional<int> CommandLine::parse(std::span<const std::string> args, std::ostream& out,
+std::optional<int> CommandLine::parse(std::span<const std::string> args,
+                                      std::ostream& out,
                                       std::ostream& err) {
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
   try {

@@ -26,8 +26,7 @@ class CommandLine {
 
   // Fills the targets. An exit code when the command is already answered: 0 for --help (written to
   // `out`), 2 for a usage error (written to `err` with what was wrong).
-  std::optional<int> parse(std::span<const std::string> args, std::ostream& out,
-                           std::ostream& err);
+  std::optional<int> parse(std::span<const std::string> args, std::ostream& out, std::ostream& err);
 
  private:
   struct State;

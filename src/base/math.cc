@@ -62,10 +62,20 @@ double exp_f64(double x) {
   if (x < -745.2) return 0;
   const double n = std::nearbyint(x * kLog2E);
   const double r = std::fma(n, -kLn2Low, std::fma(n, -kLn2High, x));
-  static constexpr std::array<double, 14> kTaylor = {
-      1.0,           1.0,            1.0 / 2,         1.0 / 6,          1.0 / 24,
-      1.0 / 120,     1.0 / 720,      1.0 / 5040,      1.0 / 40320,      1.0 / 362880,
-      1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+  static constexpr std::array<double, 14> kTaylor = {1.0,
+                                                     1.0,
+                                                     1.0 / 2,
+                                                     1.0 / 6,
+                                                     1.0 / 24,
+                                                     1.0 / 120,
+                                                     1.0 / 720,
+                                                     1.0 / 5040,
+                                                     1.0 / 40320,
+                                                     1.0 / 362880,
+                                                     1.0 / 3628800,
+                                                     1.0 / 39916800,
+                                                     1.0 / 479001600,
+                                                     1.0 / 6227020800.0};
   const int exponent = static_cast<int>(n);
   const int half = exponent / 2;
   return polynomial(r, kTaylor) * power_of_two(half) * power_of_two(exponent - half);
@@ -81,9 +91,9 @@ double log_f64(double x) {
   }
   // log m = 2 artanh(s)
   const double s = (m - 1) / (m + 1);
-  static constexpr std::array<double, 12> kArtanh = {
-      1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11,
-      1.0 / 13, 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
+  static constexpr std::array<double, 12> kArtanh = {1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,
+                                                     1.0 / 9,  1.0 / 11, 1.0 / 13, 1.0 / 15,
+                                                     1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
   const double log_m = 2 * s * polynomial(s * s, kArtanh);
   return std::fma(exponent, kLn2High, std::fma(exponent, kLn2Low, log_m));
 }

@@ -1,10 +1,10 @@
 #include "base/math.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 #include <random>
+
+#include <gtest/gtest.h>
 
 namespace fathom {
 namespace {

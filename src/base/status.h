@@ -87,9 +87,9 @@ class [[nodiscard]] Result {
 }  // namespace fathom
 
 // Leaves the enclosing function with the Status of `expression` when that is a failure.
-#define FATHOM_RETURN_IF_ERROR(expression)                                     \
-  do {                                                                         \
-    if (::fathom::Status status_or_ok = (expression); !status_or_ok.ok()) {    \
-      return status_or_ok;                                                     \
-    }                                                                          \
+#define FATHOM_RETURN_IF_ERROR(expression)                                  \
+  do {                                                                      \
+    if (::fathom::Status status_or_ok = (expression); !status_or_ok.ok()) { \
+      return status_or_ok;                                                  \
+    }                                                                       \
   } while (false)

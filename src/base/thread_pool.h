@@ -28,7 +28,8 @@ class ThreadPool {
   // are done. `grain` is the largest range handed out at once (>= 1). `worker` is in
   // [0, threads()) and no two bodies run with the same worker at a time, so it may index
   // per-worker scratch. Nothing is allocated. The body must not throw.
-  void parallel_for(std::size_t count, std::size_t grain,
+  void parallel_for(std::size_t count,
+                    std::size_t grain,
                     FunctionRef<void(std::size_t, std::size_t, int)> body);
 
  private:

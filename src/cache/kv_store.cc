@@ -4,8 +4,10 @@
 
 namespace fathom::cache {
 
-Result<KvStore> KvStore::create(Device& device, const config::KvLayout& layout,
-                                std::int32_t layers, std::int32_t pages) {
+Result<KvStore> KvStore::create(Device& device,
+                                const config::KvLayout& layout,
+                                std::int32_t layers,
+                                std::int32_t pages) {
   FATHOM_CHECK(layers > 0 && pages > 0);
   const std::int64_t count = std::int64_t{layers} * pages;
   Result<Buffer> latent =
@@ -17,7 +19,10 @@ Result<KvStore> KvStore::create(Device& device, const config::KvLayout& layout,
   return KvStore(layout, layers, pages, std::move(latent).value(), std::move(index).value());
 }
 
-KvStore::KvStore(config::KvLayout layout, std::int32_t layers, std::int32_t pages, Buffer latent,
+KvStore::KvStore(config::KvLayout layout,
+                 std::int32_t layers,
+                 std::int32_t pages,
+                 Buffer latent,
                  Buffer index)
     : layout_(layout),
       layers_(layers),

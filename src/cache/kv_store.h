@@ -19,8 +19,10 @@ class KvStore {
  public:
   // Memory becomes resident page by page as it is first written. kResourceExhausted names the
   // bytes wanted. Requires layers > 0 and pages > 0.
-  static Result<KvStore> create(Device& device, const config::KvLayout& layout,
-                                std::int32_t layers, std::int32_t pages);
+  static Result<KvStore> create(Device& device,
+                                const config::KvLayout& layout,
+                                std::int32_t layers,
+                                std::int32_t pages);
 
   const config::KvLayout& layout() const { return layout_; }
   std::int32_t layers() const { return layers_; }
@@ -32,7 +34,10 @@ class KvStore {
   TensorView index(std::int32_t layer) const;
 
  private:
-  KvStore(config::KvLayout layout, std::int32_t layers, std::int32_t pages, Buffer latent,
+  KvStore(config::KvLayout layout,
+          std::int32_t layers,
+          std::int32_t pages,
+          Buffer latent,
           Buffer index);
 
   config::KvLayout layout_;

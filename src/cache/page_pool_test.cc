@@ -1,10 +1,10 @@
 #include "cache/page_pool.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
+
+#include <gtest/gtest.h>
 
 namespace fathom::cache {
 namespace {

@@ -15,8 +15,7 @@ void gated_mlp(const Step& step, const MlpWeights& weights, ProductInput& x, con
   project(step, product, weights.down, y);
 }
 
-void route(const Step& step, std::int32_t layer, const LayerWeights& weights,
-           const TensorView& x) {
+void route(const Step& step, std::int32_t layer, const LayerWeights& weights, const TensorView& x) {
   const config::ModelConfig& config = step.config;
   const TensorView logits = step.take(step.space.router_logits);
   run(step, &ops::OpSet::linear, ops::LinearArgs{{x, {}}, weights.router, logits});
@@ -27,8 +26,7 @@ void route(const Step& step, std::int32_t layer, const LayerWeights& weights,
   gate.weights = step.take(step.space.expert_weights);
   gate.groups = config.n_group;
   gate.kept_groups = config.topk_group;
-  gate.normalize =
-      config.norm_topk_prob && !step.mutated_as(Mutation::kGateWithoutNormalization);
+  gate.normalize = config.norm_topk_prob && !step.mutated_as(Mutation::kGateWithoutNormalization);
   gate.scale = config.routed_scaling_factor;
   if (step.replay != nullptr) gate.replay = step.replay->experts(layer);
   run(step, &ops::OpSet::gate, gate);
@@ -46,7 +44,9 @@ void route(const Step& step, std::int32_t layer, const LayerWeights& weights,
                              step.take(step.space.row_of), step.space.offsets});
 }
 
-void grouped(const Step& step, const ops::LinearInput& x, std::span<const WeightView> weights,
+void grouped(const Step& step,
+             const ops::LinearInput& x,
+             std::span<const WeightView> weights,
              const TensorView& y) {
   ops::GroupedLinearArgs args;
   args.x = x;
@@ -89,8 +89,11 @@ void run_experts(const Step& step, const LayerWeights& weights, ProductInput& x)
 
 }  // namespace
 
-void mlp_block(const Step& step, std::int32_t layer, const LayerWeights& weights,
-               const TensorView& x, const TensorView& h) {
+void mlp_block(const Step& step,
+               std::int32_t layer,
+               const LayerWeights& weights,
+               const TensorView& x,
+               const TensorView& h) {
   ProductInput input = product_input(step, x);
   if (!weights.moe) return gated_mlp(step, weights.dense, input, h);
   route(step, layer, weights, x);

@@ -86,11 +86,17 @@ inline void project(const Step& step, ProductInput& x, const WeightView& w, cons
 }
 
 // attention_block.cc: h = attention(x) of one layer; writes both caches first.
-void attention_block(const Step& step, std::int32_t layer, const AttentionWeights& weights,
-                     const TensorView& x, const TensorView& h);
+void attention_block(const Step& step,
+                     std::int32_t layer,
+                     const AttentionWeights& weights,
+                     const TensorView& x,
+                     const TensorView& h);
 
 // mlp_block.cc: h = MLP or mixture of experts of one layer.
-void mlp_block(const Step& step, std::int32_t layer, const LayerWeights& weights,
-               const TensorView& x, const TensorView& h);
+void mlp_block(const Step& step,
+               std::int32_t layer,
+               const LayerWeights& weights,
+               const TensorView& x,
+               const TensorView& h);
 
 }  // namespace fathom::model

@@ -25,15 +25,15 @@ struct LinearInput {
   TensorView scales;  // [rows, ceil(in/128)] f32 with f8_e4m3, else absent
 };
 
-// y = x · Wᵀ. Every output element is a dot product of one shape (docs/arithmetic.md 1): element k goes
-// to lane k mod 16, a lane adds with fused multiply-add in ascending k, a fixed tree adds the
+// y = x · Wᵀ. Every output element is a dot product of one shape (docs/arithmetic.md 1): element k
+// goes to lane k mod 16, a lane adds with fused multiply-add in ascending k, a fixed tree adds the
 // lanes. With FP8 weights a lane starts anew every 128 elements and its sum is added to the total
 // by fma(sum, input scale · weight scale, total). So a row's result does not depend on the rows
 // beside it.
 struct LinearArgs {
-  LinearInput x;   // [tokens, in]
-  WeightView w;    // [out, in]; an f8_e4m3 input requires an f8_e4m3 weight
-  TensorView y;    // [tokens, out] f32 | bf16
+  LinearInput x;  // [tokens, in]
+  WeightView w;   // [out, in]; an f8_e4m3 input requires an f8_e4m3 weight
+  TensorView y;   // [tokens, out] f32 | bf16
 };
 Status validate(const LinearArgs& args);
 
@@ -48,10 +48,10 @@ Status validate(const HeadLinearArgs& args);
 // Rows sorted by expert, each multiplied with its expert's matrix: rows
 // [offsets[e], offsets[e+1]) use w[e]. `offsets` lives on the device, so nothing waits for it.
 struct GroupedLinearArgs {
-  LinearInput x;                    // [rows, in]
-  std::span<const WeightView> w;    // [experts] of [out, in], all of one dtype
-  TensorView offsets;               // [experts + 1] i32; offsets[experts] <= rows
-  TensorView y;                     // [rows, out] f32 | bf16; rows past the last offset stay
+  LinearInput x;                  // [rows, in]
+  std::span<const WeightView> w;  // [experts] of [out, in], all of one dtype
+  TensorView offsets;             // [experts + 1] i32; offsets[experts] <= rows
+  TensorView y;                   // [rows, out] f32 | bf16; rows past the last offset stay
 };
 Status validate(const GroupedLinearArgs& args);
 

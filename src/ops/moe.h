@@ -43,12 +43,12 @@ Status validate(const GroupByExpertArgs& args);
 
 // y[row, :] = x[source[row], :] for the rows below offsets[last]; values and scales alike.
 struct ExpandRowsArgs {
-  TensorView x;              // [tokens, hidden] f32 | bf16 | f8_e4m3
-  TensorView x_scales;       // [tokens, groups] f32 with f8_e4m3, else absent
-  TensorView source;         // [rows] i32
-  TensorView offsets;        // [local experts + 1] i32
-  TensorView y;              // [rows, hidden] same dtype as x
-  TensorView y_scales;       // [rows, groups] f32 with f8_e4m3, else absent
+  TensorView x;         // [tokens, hidden] f32 | bf16 | f8_e4m3
+  TensorView x_scales;  // [tokens, groups] f32 with f8_e4m3, else absent
+  TensorView source;    // [rows] i32
+  TensorView offsets;   // [local experts + 1] i32
+  TensorView y;         // [rows, hidden] same dtype as x
+  TensorView y_scales;  // [rows, groups] f32 with f8_e4m3, else absent
 };
 Status validate(const ExpandRowsArgs& args);
 

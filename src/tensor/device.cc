@@ -23,7 +23,8 @@ Buffer::~Buffer() {
   if (device_ != nullptr) device_->free(data_, bytes_);
 }
 
-TensorView Buffer::view(DType dtype, std::initializer_list<std::int64_t> shape,
+TensorView Buffer::view(DType dtype,
+                        std::initializer_list<std::int64_t> shape,
                         std::size_t offset) const {
   const TensorView part(static_cast<std::byte*>(data_) + offset, dtype, shape);
   FATHOM_CHECK(offset + static_cast<std::size_t>(part.elements()) * size_of(dtype) <= bytes_);

@@ -37,7 +37,8 @@ class Buffer {
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   // A dense view from byte `offset` on. Requires that it ends inside the buffer.
-  TensorView view(DType dtype, std::initializer_list<std::int64_t> shape,
+  TensorView view(DType dtype,
+                  std::initializer_list<std::int64_t> shape,
                   std::size_t offset = 0) const;
 
  private:

@@ -1,10 +1,10 @@
 #include "tensor/dtype.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 #include <random>
+
+#include <gtest/gtest.h>
 
 namespace fathom {
 namespace {
@@ -15,7 +15,8 @@ double e4m3_value(unsigned code) {
   const int mantissa = static_cast<int>(code & 7U);
   const double sign = (code & 0x80U) != 0 ? -1 : 1;
   if (exponent == 15 && mantissa == 7) return std::numeric_limits<double>::quiet_NaN();
-  return sign * (exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10));
+  return sign *
+         (exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10));
 }
 
 TEST(Float8, EveryCodeDecodesToItsValueAndBack) {
@@ -50,9 +51,9 @@ TEST(Float8, RoundsToTheNearestAndTiesToEven) {
 }
 
 TEST(Float8, MidpointsAndTheEndsOfTheRange) {
-  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(0x1p-10F)), 0U);            // half a step: to even
-  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(0x1.8p-9F)), 2U);           // 1.5 steps: to even
-  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(7.5F * 0x1p-9F)), 8U);      // into the normals
+  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(0x1p-10F)), 0U);        // half a step: to even
+  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(0x1.8p-9F)), 2U);       // 1.5 steps: to even
+  EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(7.5F * 0x1p-9F)), 8U);  // into the normals
   EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(-0.0F)), 0x80U);
   EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(1e9F)), 0x7EU);
   EXPECT_EQ(static_cast<unsigned>(to_float8_e4m3(-INFINITY)), 0xFEU);

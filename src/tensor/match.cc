@@ -30,8 +30,10 @@ std::string OneDType::describe() const {
   return text;
 }
 
-Status match(const TensorView& view, std::string_view operand,
-             std::initializer_list<Dim*> dimensions, OneDType& dtype) {
+Status match(const TensorView& view,
+             std::string_view operand,
+             std::initializer_list<Dim*> dimensions,
+             OneDType& dtype) {
   const std::string name(operand);
   if (!view.present() && view.elements() != 0) return invalid_argument(name + " is absent");
   if (view.rank != static_cast<int>(dimensions.size())) {
@@ -49,8 +51,7 @@ Status match(const TensorView& view, std::string_view operand,
     if (!dimension->bound()) dimension->bind(size);
     if (dimension->size() != size) {
       return invalid_argument(name + ": " + std::string(dimension->name()) + " is " +
-                              std::to_string(size) + ", was " +
-                              std::to_string(dimension->size()));
+                              std::to_string(size) + ", was " + std::to_string(dimension->size()));
     }
   }
   const auto last = static_cast<std::size_t>(view.rank - 1);

@@ -43,7 +43,9 @@ class OneDType {
 
 // kInvalidArgument naming `operand`, the dimension or dtype, what it is and what was wanted. Also
 // refuses an absent view and a last dimension that is not adjacent.
-Status match(const TensorView& view, std::string_view operand,
-             std::initializer_list<Dim*> dimensions, OneDType& dtype);
+Status match(const TensorView& view,
+             std::string_view operand,
+             std::initializer_list<Dim*> dimensions,
+             OneDType& dtype);
 
 }  // namespace fathom

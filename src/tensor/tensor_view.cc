@@ -36,8 +36,8 @@ bool TensorView::dense() const {
 TensorView TensorView::rows(std::int64_t begin, std::int64_t count) const {
   FATHOM_CHECK(rank >= 1 && begin >= 0 && count >= 0 && begin + count <= shape[0]);
   TensorView part = *this;
-  part.data = static_cast<std::byte*>(data) +
-              begin * stride[0] * static_cast<std::int64_t>(size_of(dtype));
+  part.data =
+      static_cast<std::byte*>(data) + begin * stride[0] * static_cast<std::int64_t>(size_of(dtype));
   part.shape[0] = count;
   return part;
 }
@@ -46,8 +46,7 @@ TensorView TensorView::columns(std::int64_t begin, std::int64_t count) const {
   const auto last = static_cast<std::size_t>(rank - 1);
   FATHOM_CHECK(rank >= 1 && begin >= 0 && count >= 0 && begin + count <= shape[last]);
   TensorView part = *this;
-  part.data =
-      static_cast<std::byte*>(data) + begin * static_cast<std::int64_t>(size_of(dtype));
+  part.data = static_cast<std::byte*>(data) + begin * static_cast<std::int64_t>(size_of(dtype));
   part.shape[last] = count;
   return part;
 }

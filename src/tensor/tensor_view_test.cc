@@ -1,8 +1,8 @@
 #include "tensor/tensor_view.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "tensor/match.h"
 

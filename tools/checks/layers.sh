@@ -81,6 +81,8 @@ FILENAME ~ /CMakeLists\.txt$/ {
     next
   }
   if (path ~ /^support\// && !in_src) next
+  # Benchmarks and tests share the helpers of bench/ and of the checkpoint generator.
+  if (path ~ /^(bench|make_checkpoint)\// && !in_src) next
   if (path ~ /^support\//) {
     if (!test) complain("\"" path "\" is a test helper: only tests may include it")
     next

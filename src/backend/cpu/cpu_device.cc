@@ -1,10 +1,9 @@
 #include "backend/cpu/cpu_device.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <sys/mman.h>
 
 namespace fathom::cpu {
 
@@ -23,8 +22,8 @@ void* CpuStream::Scratch::at_least(std::size_t bytes) {
     const std::size_t rounded = (bytes + 4095) / 4096 * 4096;
     data_.reset();
     data_.reset(std::aligned_alloc(64, rounded));
-    FATHOM_CHECK_MSG(data_ != nullptr, "no memory for " + std::to_string(rounded) +
-                                           " bytes of scratch");
+    FATHOM_CHECK_MSG(data_ != nullptr,
+                     "no memory for " + std::to_string(rounded) + " bytes of scratch");
     bytes_ = rounded;
   }
   return data_.get();
