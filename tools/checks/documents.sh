@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$1"
 . tools/checks/files.sh
-program=${FATHOM_PROGRAM:-build/release/src/app/fathom}
+program=${FATHOM_PROGRAM:-build/release/bin/fathom}
 folders='src|docs|tools|tests|bench|cmake|models|\.ci'
 
 documents=$(repository_files '*.md')
