@@ -30,8 +30,8 @@ std::int32_t narrow(std::int64_t value) {
 // A model folder's configuration, or a config.json by itself.
 Result<config::ModelConfig> load_config(const std::filesystem::path& path, bool is_folder) {
   if (is_folder) return config::load_model_config(path);
-  constexpr std::int64_t most_bytes = 1 << 24;
-  const Result<std::string> text = read_small_file(path, most_bytes);
+  constexpr std::int64_t kMostBytes = 1 << 24;
+  const Result<std::string> text = read_small_file(path, kMostBytes);
   if (!text.ok()) return text.status().in(path.string());
   Result<config::ModelConfig> config = config::parse_model_config(*text);
   if (!config.ok()) return config.status().in(path.string());

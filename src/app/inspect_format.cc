@@ -31,26 +31,26 @@ std::string fixed(double value, const char* unit) {
 
 // "56.66 GiB"
 std::string human_bytes(std::int64_t bytes) {
-  constexpr std::array units = {"B", "KiB", "MiB", "GiB", "TiB"};
+  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < units.size()) {
+  while (value >= 1024 && unit + 1 < kUnits.size()) {
     value /= 1024;
     ++unit;
   }
-  return unit == 0 ? grouped(bytes) + " B" : fixed(value, units[unit]);
+  return unit == 0 ? grouped(bytes) + " B" : fixed(value, kUnits[unit]);
 }
 
 // "36.55 G"
 std::string human_count(std::int64_t count) {
-  constexpr std::array units = {"", "k", "M", "G", "T"};
+  constexpr std::array kUnits = {"", "k", "M", "G", "T"};
   auto value = static_cast<double>(count);
   std::size_t unit = 0;
-  while (value >= 1000 && unit + 1 < units.size()) {
+  while (value >= 1000 && unit + 1 < kUnits.size()) {
     value /= 1000;
     ++unit;
   }
-  return unit == 0 ? grouped(count) : fixed(value, units[unit]);
+  return unit == 0 ? grouped(count) : fixed(value, kUnits[unit]);
 }
 
 std::string padded(std::string_view text, std::size_t width, bool right) {

@@ -21,13 +21,13 @@ std::vector<InspectReport::CacheBytes> cache_bytes(const config::ModelConfig& co
     Arithmetic arithmetic;
     KvCacheDType dtype;
   };
-  constexpr Choice choices[] = {
+  constexpr Choice kChoices[] = {
       {"bf16", Arithmetic::kDeployed, KvCacheDType::kBF16},
       {"fp8_e4m3", Arithmetic::kDeployed, KvCacheDType::kF8E4M3},
       {"exact", Arithmetic::kExact, KvCacheDType::kAuto},
   };
   std::vector<InspectReport::CacheBytes> caches;
-  for (const Choice& choice : choices) {
+  for (const Choice& choice : kChoices) {
     const auto layout = config::make_kv_layout(config, choice.arithmetic, choice.dtype);
     FATHOM_CHECK(layout.ok());
     caches.push_back({choice.name, layout->latent_record_bytes(), layout->index_record_bytes()});

@@ -47,10 +47,10 @@ Result<std::string> read_small_file(const std::filesystem::path& path, std::int6
   std::string text;
   // One byte more than allowed, so that a longer file is noticed even while it grows.
   while (static_cast<std::int64_t>(text.size()) <= max_bytes) {
-    constexpr std::size_t step = 1U << 16;
+    constexpr std::size_t kStep = 1U << 16;
     const std::size_t filled = text.size();
-    text.resize(filled + step);
-    const ssize_t got = ::read(*opened, text.data() + filled, step);
+    text.resize(filled + kStep);
+    const ssize_t got = ::read(*opened, text.data() + filled, kStep);
     text.resize(filled + static_cast<std::size_t>(got > 0 ? got : 0));
     if (got < 0 && errno != EINTR) return refusal(errno);
     if (got == 0) return text;

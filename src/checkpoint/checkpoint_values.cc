@@ -16,13 +16,13 @@ constexpr std::int64_t kNone = -1;
 // Index of the first code that stands for NaN. Eight codes at a time: the low seven bits of a NaN
 // are all ones, so adding one carries into the top bit, and of no other code.
 std::int64_t first_nan_code(const std::byte* codes, std::int64_t count) {
-  constexpr std::uint64_t low_bits = 0x7F7F7F7F7F7F7F7FU;
-  constexpr std::uint64_t ones = 0x0101010101010101U;
+  constexpr std::uint64_t kLowBits = 0x7F7F7F7F7F7F7F7FU;
+  constexpr std::uint64_t kOnes = 0x0101010101010101U;
   std::int64_t at = 0;
   while (at + 8 <= count) {
     std::uint64_t eight = 0;
     std::memcpy(&eight, codes + at, sizeof(eight));
-    if ((((eight & low_bits) + ones) & ~low_bits) != 0) break;
+    if ((((eight & kLowBits) + kOnes) & ~kLowBits) != 0) break;
     at += 8;
   }
   for (; at < count; ++at) {
@@ -98,14 +98,14 @@ using ScaleTensors = std::unordered_set<const StoredTensor*>;
 
 // In the order of the file.
 std::vector<Chunk> chunks_of(const SafetensorsHeader& header, const ScaleTensors& scales) {
-  constexpr std::int64_t chunk_elements = std::int64_t{1} << 20;
+  constexpr std::int64_t kChunkElements = std::int64_t{1} << 20;
   std::vector<Chunk> chunks;
   for (const StoredTensor& tensor : header.tensors) {
     const auto size = static_cast<std::int64_t>(size_of(tensor.dtype));
     const std::int64_t elements = (tensor.end - tensor.begin) / size;
-    for (std::int64_t at = 0; at < elements; at += chunk_elements) {
+    for (std::int64_t at = 0; at < elements; at += kChunkElements) {
       chunks.push_back(
-          {&tensor, scales.count(&tensor) != 0, at, std::min(chunk_elements, elements - at)});
+          {&tensor, scales.count(&tensor) != 0, at, std::min(kChunkElements, elements - at)});
     }
   }
   return chunks;

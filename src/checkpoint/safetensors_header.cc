@@ -116,20 +116,20 @@ Status check_coverage(const SafetensorsHeader& header, std::int64_t file_bytes) 
 }
 
 Result<std::int64_t> header_bytes(std::span<const std::byte> file) {
-  constexpr std::size_t length_bytes = 8;
-  if (file.size() < length_bytes) {
+  constexpr std::size_t kLengthBytes = 8;
+  if (file.size() < kLengthBytes) {
     return invalid_argument("the file has " + std::to_string(file.size()) +
                             " bytes, too few for a safetensors header");
   }
   std::uint64_t length = 0;
-  for (std::size_t i = length_bytes; i-- > 0;) {
+  for (std::size_t i = kLengthBytes; i-- > 0;) {
     length = length << 8U | std::to_integer<std::uint64_t>(file[i]);
   }
   if (length > static_cast<std::uint64_t>(kMaxHeaderBytes)) {
     return invalid_argument("the header's length is " + std::to_string(length) +
                             ", expected at most " + std::to_string(kMaxHeaderBytes));
   }
-  if (length > file.size() - length_bytes) {
+  if (length > file.size() - kLengthBytes) {
     return invalid_argument("the header's length is " + std::to_string(length) +
                             ", but the file has " + std::to_string(file.size()) + " bytes");
   }

@@ -12,10 +12,10 @@ namespace fathom::checkpoint {
 namespace {
 
 bool is_shard_name(std::string_view file) {
-  constexpr std::string_view ending = ".safetensors";
-  constexpr std::size_t longest_file_name = 255;
-  if (file.size() <= ending.size() || file.size() > longest_file_name) return false;
-  if (file.substr(file.size() - ending.size()) != ending) return false;
+  constexpr std::string_view kEnding = ".safetensors";
+  constexpr std::size_t kLongestFileName = 255;
+  if (file.size() <= kEnding.size() || file.size() > kLongestFileName) return false;
+  if (file.substr(file.size() - kEnding.size()) != kEnding) return false;
   return std::all_of(file.begin(), file.end(), [](char character) {
     return character != '/' && character != '\\' && static_cast<unsigned char>(character) >= 0x20;
   });

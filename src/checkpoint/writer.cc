@@ -53,8 +53,8 @@ std::string header_json(const std::vector<SafetensorsWriter::Tensor>& tensors) {
   }
   json += '}';
   // The data begins at a multiple of 64, so that no tensor of whole cache lines straddles one more.
-  constexpr std::size_t alignment = 64;
-  json.append((alignment - (json.size() + 8) % alignment) % alignment, ' ');
+  constexpr std::size_t kAlignment = 64;
+  json.append((kAlignment - (json.size() + 8) % kAlignment) % kAlignment, ' ');
   return json;
 }
 

@@ -18,10 +18,10 @@ constexpr std::int64_t kMaxConfigBytes = std::int64_t{16} << 20;
 
 // A value as it stands in the file, short enough for a message.
 std::string show(const element& value) {
-  constexpr std::size_t longest = 60;
+  constexpr std::size_t kLongest = 60;
   std::string text = simdjson::minify(value);
-  if (text.size() <= longest) return text;
-  std::size_t end = longest;
+  if (text.size() <= kLongest) return text;
+  std::size_t end = kLongest;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
   return text.substr(0, end) + "…";
 }
@@ -301,8 +301,8 @@ Status parse_rope(const Fields& fields, ModelConfig& model) {
   if (older != nullptr && newer != nullptr) {
     return invalid_argument("rope_scaling and rope_parameters are both given, expected one");
   }
-  constexpr double most_theta = 1e12;
-  FATHOM_RETURN_IF_ERROR(fields.number("rope_theta", 2, most_theta, model.rope_theta));
+  constexpr double kMostTheta = 1e12;
+  FATHOM_RETURN_IF_ERROR(fields.number("rope_theta", 2, kMostTheta, model.rope_theta));
   if (older == nullptr && newer == nullptr) return fields.require("rope_theta");
 
   const bool is_older = older != nullptr;
@@ -315,7 +315,7 @@ Status parse_rope(const Fields& fields, ModelConfig& model) {
     FATHOM_RETURN_IF_ERROR(rope->require("rope_theta"));
   }
   double theta = model.rope_theta;
-  FATHOM_RETURN_IF_ERROR(rope->number("rope_theta", 2, most_theta, theta));
+  FATHOM_RETURN_IF_ERROR(rope->number("rope_theta", 2, kMostTheta, theta));
   if (fields.find("rope_theta") != nullptr && theta != model.rope_theta) {
     return rope->wrong("rope_theta", *rope->find("rope_theta"),
                        "rope_theta " + show(model.rope_theta));

@@ -92,16 +92,16 @@ Status check_cut(const config::ModelConfig& model,
 }  // namespace
 
 Status check_layout(const config::ModelConfig& model, const Layout& layout) {
-  constexpr std::int32_t most_ranks = 4096;
+  constexpr std::int32_t kMostRanks = 4096;
   const std::string tp = "--tensor-parallel-size";
   const std::string dp = "--data-parallel-size";
   const std::string ep = "--ep-size";
   for (const auto& [name, value] :
        {std::pair(tp, layout.tensor_parallel_size), std::pair(dp, layout.data_parallel_size),
         std::pair(ep, layout.ep_size)}) {
-    if (value < 1 || value > most_ranks) {
+    if (value < 1 || value > kMostRanks) {
       return invalid_argument(name + " is " + std::to_string(value) + ", expected 1 to " +
-                              std::to_string(most_ranks));
+                              std::to_string(kMostRanks));
     }
   }
   FATHOM_RETURN_IF_ERROR(

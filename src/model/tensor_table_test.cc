@@ -124,18 +124,18 @@ TEST(TensorSlices, AgreeWithTheMemoryOfRanksOfSeveralSizes) {
     double routed_gb;
     double draft_gb;
   };
-  constexpr std::int64_t bf16_key_value = 16'773'120;  // more than in FP8, per layer
+  constexpr std::int64_t kBf16KeyValue = 16'773'120;  // more than in FP8, per layer
   for (const Case& known : {Case{8, 104.6, 97.4, 81.76, 1.88}, Case{16, 63.0, 58.7, 40.88, 1.18},
                             Case{32, 42.2, 39.3, 20.44, 0.82}}) {
     const PartSums sums = real_rank({known.ranks, known.ranks, known.ranks}, known.ranks - 1);
     const double attention = static_cast<double>(sums[Part::kAttention].bytes +
-                                                 sums[Part::kIndexer].bytes + 61 * bf16_key_value);
-    const double total = static_cast<double>(sums.loaded().bytes + 62 * bf16_key_value);
+                                                 sums[Part::kIndexer].bytes + 61 * kBf16KeyValue);
+    const double total = static_cast<double>(sums.loaded().bytes + 62 * kBf16KeyValue);
 
     EXPECT_NEAR(attention / 1e9, 13.32, 0.005);
     EXPECT_NEAR(static_cast<double>(sums[Part::kRoutedExperts].bytes) / 1e9, known.routed_gb, 0.01);
-    EXPECT_NEAR(static_cast<double>(sums[Part::kDraft].bytes + bf16_key_value) / 1e9,
-                known.draft_gb, 0.01);
+    EXPECT_NEAR(static_cast<double>(sums[Part::kDraft].bytes + kBf16KeyValue) / 1e9, known.draft_gb,
+                0.01);
     EXPECT_NEAR(total / 1e9, known.total_gb, 0.06);
     EXPECT_NEAR(total / (1 << 30), known.total_gib, 0.06);
   }

@@ -24,7 +24,7 @@ struct GatherRowsArgs {
 };
 Status validate(const GatherRowsArgs& args);
 
-// y[t, h] = x[t, h] / sqrt(mean_h(x[t, :]²) + epsilon) * w[h]
+// y[t, h] = x[t, h] * r * w[h], r = 1 / sqrt(mean_h(x[t, :]²) + epsilon)
 struct RmsNormArgs {
   TensorView x;  // [tokens, hidden] f32 | bf16
   TensorView w;  // [hidden] f32 | bf16 | f16, as stored
@@ -44,7 +44,7 @@ struct AddRmsNormArgs {
 };
 Status validate(const AddRmsNormArgs& args);
 
-// y = (x - mean) / sqrt(variance + epsilon) * w + b over the last dimension, biased variance.
+// y = (x - mean) * r * w + b over the last dimension, r = 1 / sqrt(variance + epsilon), biased.
 struct LayerNormArgs {
   TensorView x;  // [tokens, width] f32 | bf16
   TensorView w;  // [width] f32 | bf16 | f16

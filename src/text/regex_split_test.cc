@@ -20,17 +20,17 @@ Texts split(const SplitStep& step, std::string_view text) {
 }
 
 TEST(RegexSplit, EachBehaviourTreatsMatchesItsOwnWay) {
-  constexpr std::string_view text = "the-final--countdown";
+  constexpr std::string_view kText = "the-final--countdown";
 
-  EXPECT_THAT(split({"-", false, SplitBehavior::kIsolated}, text),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kIsolated}, kText),
               ElementsAre("the", "-", "final", "-", "-", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kRemoved}, text),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kRemoved}, kText),
               ElementsAre("the", "final", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithPrevious}, text),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithPrevious}, kText),
               ElementsAre("the-", "final-", "-", "countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithNext}, text),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kMergedWithNext}, kText),
               ElementsAre("the", "-final", "-", "-countdown"));
-  EXPECT_THAT(split({"-", false, SplitBehavior::kContiguous}, text),
+  EXPECT_THAT(split({"-", false, SplitBehavior::kContiguous}, kText),
               ElementsAre("the", "-", "final", "--", "countdown"));
 }
 

@@ -101,8 +101,8 @@ Status write(const Arguments& arguments) {
     model = preset(arguments.preset);
     if (!model.ok()) return model.status();
   } else {
-    constexpr std::int64_t most_bytes = 1 << 24;
-    const Result<std::string> text = read_small_file(arguments.config, most_bytes);
+    constexpr std::int64_t kMostBytes = 1 << 24;
+    const Result<std::string> text = read_small_file(arguments.config, kMostBytes);
     if (!text.ok()) return text.status().in(arguments.config);
     model = config::parse_model_config(*text);
     if (!model.ok()) return model.status().in(arguments.config);

@@ -153,12 +153,12 @@ TEST_F(RandomCheckpoint, QuantisesTheSameWeights) {
 TEST(RandomNumbersTest, HaveTheSpreadTheyPromise) {
   const RandomNumbers numbers(7, "x");
   const RandomNumbers others(8, "x");
-  constexpr int count = 200'000;
+  constexpr int kCount = 200'000;
   double sum = 0;
   double squares = 0;
   double uniform_sum = 0;
   int equal = 0;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < kCount; ++i) {
     const double bell = numbers.bell(i);
     sum += bell;
     squares += bell * bell;
@@ -167,9 +167,9 @@ TEST(RandomNumbersTest, HaveTheSpreadTheyPromise) {
     if (numbers.bell(i) == others.bell(i)) ++equal;
   }
   // Five standard deviations of each mean.
-  EXPECT_NEAR(sum / count, 0, 5 / std::sqrt(count));
-  EXPECT_NEAR(squares / count, 1, 5 * 1.2 / std::sqrt(count));
-  EXPECT_NEAR(uniform_sum / count, 0.5, 5 * 0.29 / std::sqrt(count));
+  EXPECT_NEAR(sum / kCount, 0, 5 / std::sqrt(kCount));
+  EXPECT_NEAR(squares / kCount, 1, 5 * 1.2 / std::sqrt(kCount));
+  EXPECT_NEAR(uniform_sum / kCount, 0.5, 5 * 0.29 / std::sqrt(kCount));
   EXPECT_LT(equal, 20);
 }
 

@@ -25,8 +25,8 @@ float value_at(const RandomNumbers& numbers, const Spread& spread, std::int64_t 
 }
 
 float scale_for(float largest, bool power_of_two) {
-  constexpr float smallest = 1e-12F;  // a block of zeros gets a scale all the same
-  const float scale = std::max(largest, smallest) / 448.0F;
+  constexpr float kSmallest = 1e-12F;  // a block of zeros gets a scale all the same
+  const float scale = std::max(largest, kSmallest) / 448.0F;
   if (!power_of_two) return scale;
   int exponent = 0;
   const float fraction = std::frexp(scale, &exponent);  // in [0.5, 1)
@@ -53,8 +53,8 @@ float RandomNumbers::bell(std::int64_t index) const {
   const std::uint64_t four = bits(index);
   // Two 16-bit numbers are added in each half; the sum of four has mean 2^17 - 2 and a standard
   // deviation of 2^16 / sqrt(3).
-  constexpr std::uint64_t low_halves = 0x0000FFFF0000FFFFU;
-  const std::uint64_t pairs = (four & low_halves) + ((four >> 16U) & low_halves);
+  constexpr std::uint64_t kLowHalves = 0x0000FFFF0000FFFFU;
+  const std::uint64_t pairs = (four & kLowHalves) + ((four >> 16U) & kLowHalves);
   const auto sum = static_cast<std::int32_t>((pairs & 0xFFFFFFFFU) + (pairs >> 32U));
   return static_cast<float>(sum - 131'070) * (1.7320508F / 65536.0F);
 }

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -111,6 +113,35 @@ TEST(Numerics, LatentRecordsEqualTheRecordedBytes) {
   const std::uint8_t* page = cache.data() + 41984;
   EXPECT_EQ(std::vector<std::uint8_t>(page, page + std::ptrdiff_t{5} * 656),
             copy_of(recorded().bytes("kv656.bytes")));
+}
+
+// Scales that are not powers of two are a frequent mistake of such records; the recorded bytes
+// would notice it, in the values as well as in the scales.
+TEST(Numerics, LatentRecordsWithUnroundedScalesWouldHaveOtherBytes) {
+  CpuStream stream(1);
+  std::vector<std::uint8_t> values(std::size_t{5} * 512);
+  std::vector<float> scales(std::size_t{5} * 4);
+
+  quantize(stream,
+           {view(recorded().bfloats("kv656.latent").data(), DType::kBF16, {5, 512}),
+            view(values.data(), DType::kF8E4M3, {5, 512}), view(scales.data(), DType::kF32, {5, 4}),
+            /*ue8m0=*/false});
+
+  // (Single rows can agree: a largest value that is a power of two times 448, or a row of zeros.)
+  int other_values = 0;
+  int other_scales = 0;
+  for (std::size_t token = 0; token < 5; ++token) {
+    const std::uint8_t* record = recorded().bytes("kv656.bytes").data() + token * 656;
+    if (std::memcmp(values.data() + token * 512, record, 512) != 0) ++other_values;
+    std::array<float, 4> recorded_scales{};
+    std::memcpy(recorded_scales.data(), record + 512, 16);
+    if (!std::equal(recorded_scales.begin(), recorded_scales.end(),
+                    scales.begin() + static_cast<std::ptrdiff_t>(token * 4))) {
+      ++other_scales;
+    }
+  }
+  EXPECT_GE(other_values, 3);
+  EXPECT_GE(other_scales, 3);
 }
 
 // The bound for float32 sums in any order that is no longer than ours: a lane of a block adds 8
