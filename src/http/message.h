@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fathom::http {
+
+// Names are compared without regard to case; the first of several wins in find().
+class Headers {
+ public:
+  void add(std::string name, std::string value);
+  // nullptr when there is none. Valid until the next add().
+  const std::string* find(std::string_view name) const;
+  const std::vector<std::pair<std::string, std::string>>& all() const { return all_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> all_;
+};
+
+struct Request {
+  std::string method;  // "GET", "POST" …
+  std::string target;  // as sent: path and query
+  std::string path;    // percent-decoded, without the query
+  std::string query;   // as sent, without the '?'
+  Headers headers;
+  std::string body;  // whole
+  std::string peer;  // "127.0.0.1:40312"
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;  // Content-Length, Connection and Date are the server's business
+  std::string body;
+};
+
+// "Not Found" …; "Unknown" for codes without a name.
+std::string_view reason_phrase(int status);
+
+}  // namespace fathom::http

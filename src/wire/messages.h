@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+
+// What the node process and an engine tell each other. Plain values: the in-process link passes
+// them as they are; links between processes serialise exactly these.
+namespace fathom::wire {
+
+// Chosen by the node process, ascending, never used twice in its life.
+using RequestId = std::uint64_t;
+using TokenId = std::int32_t;
+
+// How tokens are drawn. Validated and completed by whoever makes the request: the engine relies on
+// the ranges.
+struct SamplingParams {
+  float temperature = 1;     // >= 0; 0 is greedy
+  float top_p = 1;           // (0, 1]
+  std::int32_t top_k = 0;    // >= 1; 0: the whole vocabulary
+  float min_p = 0;           // [0, 1]
+  std::uint64_t seed = 0;    // with the position it decides every draw (docs/arithmetic.md)
+  std::uint32_t sample = 0;  // index among the samples of one prompt
+  std::int32_t max_new_tokens =
+      0;                    // >= 0; the engine shortens it to what its context and pool hold
+  bool ignore_eos = false;  // neither end-of-sequence nor stop_token_ids end the answer
+  std::vector<TokenId> stop_token_ids;  // ascending; beside the model's own ends of sequence
+};
+
+struct LogprobParams {
+  bool wanted = false;
+  // First prompt position whose log-probability is wanted; the prompt's length: only the answer's.
+  std::int32_t prompt_start = 0;
+  std::int32_t top = 0;            // best alternatives told at each position
+  std::vector<TokenId> token_ids;  // tokens told at each position, whatever their rank
+};
+
+struct GenerateRequest {
+  RequestId id = 0;
+  std::vector<TokenId> prompt;  // not empty; ids below the vocabulary
+  SamplingParams sampling;
+  LogprobParams logprobs;
+  bool stream = false;  // false: one TokenOutput, when the request is finished
+  std::int32_t stream_interval =
+      1;                         // tokens between two outputs of a stream, besides first and last
+  std::int64_t deadline_ns = 0;  // of base Clock: the request ends with kDeadlineExceeded; 0: never
+};
+
+struct AbortRequest {
+  RequestId id = 0;
+};
+
+using ToEngine = std::variant<GenerateRequest, AbortRequest>;
+
+struct TokenLogprob {
+  TokenId id = 0;
+  float logprob = 0;
+};
+
+// Log-probabilities at one position, of log softmax(logits / temperature) before any filter (a
+// greedy request: temperature 1).
+struct PositionLogprobs {
+  TokenId id = 0;                   // the token that stands there
+  float logprob = 0;                // NaN for the first position of a prompt: nothing precedes it
+  std::vector<TokenLogprob> top;    // descending; ties ascending in id
+  std::vector<TokenLogprob> asked;  // LogprobParams::token_ids in their order
+};
+
+enum class Finish : std::uint8_t { kNone, kStop, kLength, kAbort };
+
+// News of one request.
+struct TokenOutput {
+  RequestId id = 0;
+  std::vector<TokenId> tokens;                    // since the last output; the stop token included
+  std::vector<PositionLogprobs> prompt_logprobs;  // with the first output, when wanted
+  std::vector<PositionLogprobs> logprobs;         // one per token, when wanted
+  Finish finish = Finish::kNone;                  // anything else: the last output of the request
+  TokenId stop_token = -1;                        // with kStop: the last of `tokens`
+  Status error;                                   // with kAbort: why
+  std::int32_t prompt_tokens = 0;
+  std::int32_t generated_tokens = 0;  // so far
+  std::int32_t cached_tokens = 0;     // of the prompt, taken from the prefix cache
+  std::int32_t retractions = 0;       // times the request gave its pages up and was computed again
+};
+
+// How full an engine is; a snapshot.
+struct EngineLoad {
+  std::int32_t running = 0;
+  std::int32_t waiting = 0;
+  std::int32_t pages_used = 0;
+  std::int32_t pages = 0;
+  std::int64_t steps = 0;             // since the start
+  std::int64_t generated_tokens = 0;  // since the start
+};
+
+}  // namespace fathom::wire
