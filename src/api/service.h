@@ -1,0 +1,115 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/message.h"
+#include "http/server.h"
+#include "text/tokenizer.h"
+#include "wire/engine_link.h"
+
+namespace fathom::api {
+
+// What a chat request gets for a sampling field that it leaves out.
+struct SamplingDefaults {
+  double temperature = 1;
+  double top_p = 1;
+  std::int32_t top_k = -1;  // -1: the whole vocabulary
+  double min_p = 0;
+  double repetition_penalty = 1;
+  std::string source;  // for messages: "generation_config.json"; empty when nothing was read
+};
+
+// Everything that the endpoints tell or decide by, resolved by app.
+struct ServiceOptions {
+  std::string served_model_name;
+  std::string model_path;
+  std::string tokenizer_path;
+  std::string model_type;
+  std::vector<std::string> architectures;
+  std::string weight_version = "default";
+  std::string version;                  // of this program
+  std::string server_arguments = "{}";  // JSON object: every resolved launch argument
+  std::int32_t context_tokens = 4096;   // prompt and answer of a request are below this
+  std::int32_t max_request_tokens = 0;  // prompt and answer that context and pool hold together
+  std::int32_t max_prompt_tokens = 0;   // of them for the prompt
+  std::int32_t pool_tokens = 0;         // what the engine's pages hold together
+  std::int32_t page_tokens = 64;
+  std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
+  SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
+  bool default_thinking = false;       // for a chat request that does not say
+  std::int32_t stream_interval = 1;    // tokens between two events of a stream
+  bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
+  bool cache_report = false;           // usage tells how much of the prompt was cached
+  std::uint64_t random_seed = 0;       // of the seeds drawn for requests that bring none
+  std::size_t max_samples = 1024;      // prompts × n of one HTTP request
+  bool health_generates = true;        // /health asks the engine; false: only the state
+  std::chrono::milliseconds health_timeout{20000};
+  int work_threads = 2;                 // that parse, render and tokenize
+  std::size_t max_waiting_work = 4096;  // requests that wait for such a thread: more get 503
+  std::size_t max_waiting_bytes = std::size_t{256} << 20;  // of their bodies together
+  // For /server_info, in GB.
+  double weight_gigabytes = 0;
+  double cache_gigabytes = 0;
+};
+
+enum class ServiceState : std::uint8_t {
+  kStarting,  // generates (for the warm-up), /health says 503
+  kUp,
+  kUnhealthy,  // as kStarting: the warm-up failed or the engine ended
+  kDraining,   // refuses new work with 503, finishes what it has
+};
+
+// The HTTP endpoints of a worker, between http::Server and one engine (docs/api.md).
+//
+// Requests are parsed, rendered and tokenized on threads of the service's own; answers are written
+// by on_outputs(). An answer begins when the engine has said something about it, so whatever is
+// refused before that has an HTTP status of its own.
+//
+// Threads: all members are safe from any thread.
+class Service {
+ public:
+  // Runs a function after a time: Server::post_after().
+  using Timer = std::function<void(std::chrono::milliseconds, std::function<void()>)>;
+
+  // `tokenizer` may be null: then there are only token ids, at /generate. It and `engine` must
+  // outlive the service. The Service must outlive the server that calls it and every timer.
+  Service(ServiceOptions options, const text::Tokenizer* tokenizer, wire::EngineClient& engine);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // Before requests come. Without a timer /health never gives up.
+  void set_timer(Timer timer);
+
+  // The http::Handler. Never waits.
+  void handle(http::Request request, std::shared_ptr<http::Exchange> exchange);
+
+  // The http::Server::ErrorBody: the form that a worker's errors have.
+  static std::string error_body(int status, std::string_view message);
+
+  // Takes what the engine has published and writes it, one write for each connection it concerns.
+  // To be called, on a server thread, after every InprocLink on_output.
+  void on_outputs();
+
+  void set_state(ServiceState state);
+  ServiceState state() const;
+
+  // Requests that were accepted and whose answer is not complete, or that the engine still has.
+  std::size_t unfinished() const;
+
+  // Asks the engine to end all of them: streams end with finish_reason "abort".
+  void abort_all();
+
+ private:
+  struct Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace fathom::api
