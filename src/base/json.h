@@ -29,12 +29,16 @@ class Json {
   Json() = default;  // null
   static Json boolean(bool value);
   static Json integer(std::int64_t value);
-  // The shortest text that reads back as `value`; null when `value` is not finite.
+  // The shortest text that reads back as `value` and shows a double (1.0, 1e+16); null when `value`
+  // is not finite.
   static Json number(double value);
+  // A number spelled `text`; nothing when that is not how JSON spells numbers.
+  static std::optional<Json> number_from_text(std::string_view text);
   // Strings made here may hold any bytes; those of parse_json() are valid UTF-8.
   static Json string(std::string value);
   static Json array(Array elements = {});
-  static Json object();
+  // Requires that no two members share a key.
+  static Json object(Object members = {});
 
   Kind kind() const { return static_cast<Kind>(value_.index()); }
   bool is_null() const { return kind() == Kind::kNull; }
@@ -71,7 +75,6 @@ class Json {
   friend bool operator==(const Json& a, const Json& b);
 
  private:
-  friend class JsonBuilder;  // of parse_json(): builds numbers from their text
   struct Number {
     std::string text;
     bool operator==(const Number&) const = default;
@@ -102,8 +105,8 @@ struct JsonLimits {
 // is wrong and at which byte, when that is known: "not valid JSON at byte 17: …".
 Result<Json> parse_json(std::string_view text, const JsonLimits& limits = {});
 
-// Appends `text` as a JSON string, quotes included. Escapes only what must be; every sequence of
-// bytes that is not UTF-8 becomes one U+FFFD.
+// Appends `text` as a JSON string, quotes included. Escapes only what must be; every byte that
+// belongs to no UTF-8 character becomes one U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
 // Appends `value` in the shortest layout; numbers as they were written.
