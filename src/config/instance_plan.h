@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/kv_layout.h"
+
+namespace fathom::config {
+
+enum class Role : std::uint8_t { kUnified, kPrefill, kDecode };
+enum class DeviceKind : std::uint8_t { kCpu, kCuda };
+enum class LogThreshold : std::uint8_t { kDebug, kInfo, kWarning, kError };
+
+// The shape of an instance: how its ranks share the work. Sizes count ranks unless said otherwise.
+struct LayoutPlan {
+  std::int32_t nodes = 1;
+  std::int32_t node_rank = 0;          // this node
+  std::int32_t pipeline_parallel = 1;  // stages
+  std::int32_t tensor_parallel = 1;    // ranks of one stage
+  std::int32_t data_parallel = 1;      // DP groups
+  bool dp_attention = false;           // attention is data-parallel inside the TP group
+  std::int32_t attention_tensor_parallel = 1;
+  std::int32_t expert_parallel = 1;
+  std::int32_t dense_tensor_parallel = 1;  // dense MLP layers and shared experts
+  bool dp_lm_head = false;                 // the head is split inside the attention TP group alone
+  std::int32_t ranks_per_node = 1;
+  std::int32_t first_rank = 0;        // of this node
+  std::int32_t first_device = 0;      // of this node's first rank
+  std::int32_t device_step = 1;       // between the devices of two ranks
+  std::int32_t physical_experts = 0;  // routed ones and their replicas; per MoE layer
+  std::int32_t experts_per_rank = 0;  // per MoE layer
+};
+
+// What one DP group may have under way.
+struct LimitsPlan {
+  std::int32_t context_tokens = 0;          // prompt and answer of a request are below this
+  std::int32_t chunk_tokens = 0;            // prompt rows of one step
+  std::int32_t max_running = 0;             // requests that hold pages
+  std::int32_t max_prefill_tokens = 0;      // of one step; the tighter of it and chunk_tokens holds
+  std::int32_t prefill_max_requests = 0;    // requests with prompt rows in one step; 0: any
+  std::int32_t max_queued = 0;              // waiting requests of the instance; 0: no such limit
+  std::int32_t request_slots = 0;           // rows of a rank's request table
+  std::int32_t aux_entries = 0;             // first-token buffers of a handover; 0: no handover
+  std::int32_t reserved_decode_tokens = 0;  // headroom of a request admitted on a decode instance
+  // The part of a request's remaining tokens that counts when it is admitted (sched::Budget).
+  float reserve_ratio = 0.7F;
+};
+
+// The caches of one rank.
+struct CachePlan {
+  KvCacheDType dtype = KvCacheDType::kAuto;
+  KvLayout layout;
+  std::int32_t layers = 0;           // with caches, the draft layer's included when it runs
+  std::int64_t bytes_per_token = 0;  // all those layers
+  std::int32_t pages = 0;            // of kPageTokens; 0: known only once the device's weights lie
+  std::int64_t pool_tokens() const { return std::int64_t{pages} * kPageTokens; }
+  std::int64_t pool_bytes() const { return pool_tokens() * bytes_per_token; }
+  double memory_fraction = 0;  // --mem-fraction-static as given or derived
+  bool prefix_cache = false;
+};
+
+struct SpeculationPlan {
+  std::string algorithm;  // "EAGLE"; empty: none
+  std::int32_t steps = 0;
+  std::int32_t top_k = 0;
+  std::int32_t draft_tokens = 0;   // rows verified per request and round
+  std::int32_t verify_tokens = 0;  // of a full batch: max_running x draft_tokens
+};
+
+struct ExchangePlan {
+  std::string backend;                        // of the expert exchange: "none", "deepep" …
+  std::string mode;                           // "normal", "low_latency", "auto"
+  std::int32_t dispatch_capacity_tokens = 0;  // of one rank and step in low-latency mode
+};
+
+struct GraphPlan {
+  bool enabled = false;
+  std::vector<std::int32_t> batch_sizes;  // requests of one rank, as given or derived
+  std::int32_t max_batch_size = 0;
+  std::int32_t tokens_per_request = 1;  // each graph covers batch size x this
+};
+
+// Handover between prefill and decode instances.
+struct HandoverPlan {
+  std::string backend;
+  std::string devices;  // --disaggregation-ib-device as given
+  std::int32_t bootstrap_port = 0;
+  std::string bootstrap_host;  // where ranks of a prefill instance register
+  std::int32_t bootstrap_timeout_s = 300;
+  std::int32_t waiting_timeout_s = 300;
+};
+
+// A port that the instance takes, with the name of its user.
+struct PortUse {
+  std::string user;
+  std::int32_t port = 0;
+};
+
+// What one node of an instance will be: everything that was typed, read from the environment and
+// derived (docs/flags.md), checked against the model and the machine. Code above config reads this
+// and nothing that the user typed.
+//
+// All numbers have been checked: an engine can be made from them as they are.
+struct InstancePlan {
+  // Model and names.
+  std::string model_path;      // the folder
+  std::string tokenizer_path;  // the folder
+  std::string served_model_name;
+  std::string weight_version;
+  bool skip_tokenizer = false;  // token ids in, token ids out
+
+  // Where it listens.
+  std::string host;
+  std::int32_t port = 0;
+  std::vector<PortUse> control_ports;  // derived ones; empty with one rank
+
+  // What it computes with.
+  Role role = Role::kUnified;
+  DeviceKind device = DeviceKind::kCpu;
+  Arithmetic arithmetic = Arithmetic::kDeployed;
+  int threads = 1;  // of this node, all its ranks together
+  std::uint64_t random_seed = 0;
+
+  LayoutPlan layout;
+  LimitsPlan limits;
+  CachePlan cache;
+  SpeculationPlan speculation;
+  ExchangePlan exchange;
+  GraphPlan graphs;
+  HandoverPlan handover;
+  std::string load_balance;  // how requests are shared out among DP groups
+  bool overlap_schedule = false;
+
+  // Serving.
+  std::int32_t stream_interval = 1;    // tokens between two events of a stream
+  bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
+  bool skip_warmup = false;
+  std::int32_t warmup_timeout_s = 600;
+  bool health_generates = true;  // /health asks the engine
+  std::int32_t health_timeout_s = 20;
+  bool use_sampling_defaults = true;  // of the model's generation_config.json, for chat
+  LogThreshold log_level = LogThreshold::kInfo;
+  bool log_milliseconds = false;
+};
+
+}  // namespace fathom::config
