@@ -1,45 +1,12 @@
 #include <array>
-#include <functional>
-#include <string>
-#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "ops/op_set.h"
+#include "ops/validate_testing.h"
 
 namespace fathom::ops {
 namespace {
-
-// Views are only looked at, never read through: one byte serves them all.
-TensorView view(DType dtype, std::initializer_list<std::int64_t> shape) {
-  static std::byte anything{};
-  return {&anything, dtype, shape};
-}
-
-// One change to arguments that are right, and the message it must give ("" for none).
-template <class Args>
-struct Case {
-  std::function<void(Args&)> change;
-  std::string message;
-};
-
-template <class Args>
-void expect_messages(const Args& right, const std::vector<Case<Args>>& cases) {
-  EXPECT_EQ(validate(right).message(), "");
-  for (const Case<Args>& one : cases) {
-    Args args = right;
-    one.change(args);
-    const Status status = validate(args);
-    EXPECT_EQ(status.message(), one.message);
-    EXPECT_EQ(status.code(), one.message.empty() ? Code::kOk : Code::kInvalidArgument);
-  }
-}
-
-constexpr DType kF32 = DType::kF32;
-constexpr DType kBF16 = DType::kBF16;
-constexpr DType kF16 = DType::kF16;
-constexpr DType kF8 = DType::kF8E4M3;
-constexpr DType kI32 = DType::kI32;
 
 TEST(ValidateEmbed, NamesTheOperandAndBothValues) {
   const EmbedArgs right{view(kI32, {3}), view(kF16, {10, 8}), view(kBF16, {3, 8})};

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "base/status.h"
+#include "tensor/tensor_view.h"
+
+namespace fathom::ops {
+
+// Drawing tokens, and the log-probabilities of tokens, from rows of logits (docs/arithmetic.md 8
+// and 14). Logits already carry penalties, biases and masks; a masked token's is -infinity. Nothing
+// here depends on the other rows. Any operand with zero rows is a no-op; rows may be strided.
+
+// Below this a temperature means greedy.
+constexpr float kGreedyTemperature = 1e-6F;
+
+// The most tokens that a draw's exact sum has room for.
+constexpr std::int64_t kMaxSampledVocab = std::int64_t{1} << 23;
+
+// Draws one token a row from softmax(logits / temperature) over the tokens that the filters keep.
+//
+// Tokens are ranked by logit, descending, ties by ascending id. A token is kept when it is among
+// the top_k first and the probability of all tokens ranked before it is at most top_p. With
+// min_p > 0 that probability is relative to the top_k first tokens, not to all; and of the kept
+// tokens those remain whose probability is at least min_p times the largest.
+//
+// The draw is the inverse of the kept tokens' cumulative distribution, in ascending id, at one
+// random number of (seed, sample, position) (base/random.h). It never gives a token whose logit is
+// -infinity or NaN, as long as the row's largest logit is finite.
+//
+// Greedy rows take the largest logit, the lowest id among equals, and no random number; so do rows
+// whose largest logit is infinite. NaN counts as -infinity; a row with nothing above that gives the
+// token of its first -infinity, or token 0.
+struct SampleArgs {
+  TensorView logits;       // [rows, vocab] f32; vocab in [1, kMaxSampledVocab]
+  TensorView temperature;  // [rows] f32, finite; below kGreedyTemperature: greedy
+  TensorView top_k;        // [rows] i32; 0, or the vocabulary and more: all
+  TensorView top_p;        // [rows] f32 in (0, 1]; 1: all
+  TensorView min_p;        // [rows] f32 in [0, 1]; 0: all
+  TensorView seed;         // [rows, 2] i32: low and high word
+  TensorView sample;       // [rows] i32: index among the samples of one prompt
+  TensorView position;     // [rows] i32: of the token drawn, absolute in its sequence
+  TensorView token;        // [rows] i32, out
+};
+Status validate(const SampleArgs& args);
+
+// Log-probabilities of log softmax(logits / temperature), before any filter: of one token a row, of
+// the most probable ones, and of tokens asked for. Greedy rows count as temperature 1. None is
+// above 0. A token whose logit is -infinity has -infinity; a row that holds a NaN or whose largest
+// logit is infinite has NaN throughout.
+struct LogprobsArgs {
+  TensorView logits;       // [rows, vocab] f32, vocab >= 1
+  TensorView temperature;  // [rows] f32, finite
+  TensorView token;        // [rows] i32, each in [0, vocab)
+  TensorView logprob;      // [rows] f32, out
+
+  // The `top` largest logits, descending, ties by ascending id, NaN last; top in [1, vocab]. Both
+  // or neither.
+  TensorView top_ids;       // [rows, top] i32, out, or absent
+  TensorView top_logprobs;  // [rows, top] f32, out, or absent
+
+  // Both or neither.
+  TensorView asked;           // [rows, asked] i32, each in [0, vocab), or -1 for none; or absent
+  TensorView asked_logprobs;  // [rows, asked] f32, out; NaN where `asked` is -1; or absent
+};
+Status validate(const LogprobsArgs& args);
+
+}  // namespace fathom::ops

@@ -1,0 +1,71 @@
+#include <string>
+
+#include "ops/sample.h"
+#include "tensor/match.h"
+
+namespace fathom::ops {
+
+namespace {
+
+OneDType integers() { return {DType::kI32}; }
+OneDType floats() { return {DType::kF32}; }
+
+// Two operands [rows, columns] that come together or not at all. `columns` is bound when they do.
+Status match_pair(const TensorView& ids,
+                  std::string_view ids_name,
+                  const TensorView& logprobs,
+                  std::string_view logprobs_name,
+                  Dim& rows,
+                  Dim& columns) {
+  if (!ids.present() && !logprobs.present()) return {};
+  OneDType numbers = integers();
+  OneDType values = floats();
+  FATHOM_RETURN_IF_ERROR(match(ids, ids_name, {&rows, &columns}, numbers));
+  return match(logprobs, logprobs_name, {&rows, &columns}, values);
+}
+
+}  // namespace
+
+Status validate(const SampleArgs& args) {
+  OneDType numbers = integers();
+  OneDType values = floats();
+  Dim rows("rows");
+  Dim vocab("vocab");
+  Dim words("words", 2);
+  FATHOM_RETURN_IF_ERROR(match(args.logits, "logits", {&rows, &vocab}, values));
+  if (vocab.size() < 1 || vocab.size() > kMaxSampledVocab) {
+    return invalid_argument("logits: vocab is " + std::to_string(vocab.size()) + ", wanted 1 to " +
+                            std::to_string(kMaxSampledVocab));
+  }
+  FATHOM_RETURN_IF_ERROR(match(args.temperature, "temperature", {&rows}, values));
+  FATHOM_RETURN_IF_ERROR(match(args.top_k, "top_k", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.top_p, "top_p", {&rows}, values));
+  FATHOM_RETURN_IF_ERROR(match(args.min_p, "min_p", {&rows}, values));
+  FATHOM_RETURN_IF_ERROR(match(args.seed, "seed", {&rows, &words}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.sample, "sample", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
+  return match(args.token, "token", {&rows}, numbers);
+}
+
+Status validate(const LogprobsArgs& args) {
+  OneDType numbers = integers();
+  OneDType values = floats();
+  Dim rows("rows");
+  Dim vocab("vocab");
+  Dim top("top");
+  Dim asked("asked");
+  FATHOM_RETURN_IF_ERROR(match(args.logits, "logits", {&rows, &vocab}, values));
+  if (vocab.size() < 1) return invalid_argument("logits: vocab is 0, wanted 1 or more");
+  FATHOM_RETURN_IF_ERROR(match(args.temperature, "temperature", {&rows}, values));
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.logprob, "logprob", {&rows}, values));
+  FATHOM_RETURN_IF_ERROR(
+      match_pair(args.top_ids, "top_ids", args.top_logprobs, "top_logprobs", rows, top));
+  if (top.bound() && (top.size() < 1 || top.size() > vocab.size())) {
+    return invalid_argument("top_ids: top is " + std::to_string(top.size()) + ", wanted 1 to " +
+                            std::to_string(vocab.size()));
+  }
+  return match_pair(args.asked, "asked", args.asked_logprobs, "asked_logprobs", rows, asked);
+}
+
+}  // namespace fathom::ops

@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+
+#include "ops/sample.h"
+#include "ops/validate_testing.h"
+
+namespace fathom::ops {
+namespace {
+
+SampleArgs sample_args(std::int64_t rows, std::int64_t vocab) {
+  SampleArgs args;
+  args.logits = view(kF32, {rows, vocab});
+  args.temperature = view(kF32, {rows});
+  args.top_k = view(kI32, {rows});
+  args.top_p = view(kF32, {rows});
+  args.min_p = view(kF32, {rows});
+  args.seed = view(kI32, {rows, 2});
+  args.sample = view(kI32, {rows});
+  args.position = view(kI32, {rows});
+  args.token = view(kI32, {rows});
+  return args;
+}
+
+TEST(ValidateSample, WantsOneSettingARow) {
+  expect_messages<SampleArgs>(
+      sample_args(4, 8),
+      {{[](auto& a) { a.temperature = view(kF32, {5}); }, "temperature: rows is 5, was 4"},
+       {[](auto& a) { a.top_k = view(kF32, {4}); }, "top_k is f32, wanted i32"},
+       {[](auto& a) { a.top_p = view(kI32, {4}); }, "top_p is i32, wanted f32"},
+       {[](auto& a) { a.min_p = {}; }, "min_p is absent"},
+       {[](auto& a) {
+          a.seed = view(kI32, {4, 3});
+        },
+        "seed: words is 3, was 2"},
+       {[](auto& a) { a.sample = view(kI32, {3}); }, "sample: rows is 3, was 4"},
+       {[](auto& a) { a.position = view(kI32, {3}); }, "position: rows is 3, was 4"},
+       {[](auto& a) { a.token = view(kF32, {4}); }, "token is f32, wanted i32"}});
+}
+
+TEST(ValidateSample, WantsAVocabularyThatItsSumHasRoomFor) {
+  expect_messages<SampleArgs>(sample_args(1, kMaxSampledVocab),
+                              {{[](auto& a) {
+                                  a.logits = view(kF32, {1, kMaxSampledVocab + 1});
+                                },
+                                "logits: vocab is 8388609, wanted 1 to 8388608"},
+                               {[](auto& a) {
+                                  a.logits = view(kF32, {1, 0});
+                                },
+                                "logits: vocab is 0, wanted 1 to 8388608"},
+                               {[](auto& a) {
+                                  a.logits = view(kBF16, {1, 8});
+                                },
+                                "logits is bf16, wanted f32"}});
+}
+
+TEST(ValidateLogprobs, TakesTopAndAskedTokensInPairs) {
+  LogprobsArgs right;
+  right.logits = view(kF32, {4, 8});
+  right.temperature = view(kF32, {4});
+  right.token = view(kI32, {4});
+  right.logprob = view(kF32, {4});
+
+  expect_messages<LogprobsArgs>(
+      right, {{[](auto& a) {
+                 a.top_ids = view(kI32, {4, 8});
+                 a.top_logprobs = view(kF32, {4, 8});
+                 a.asked = view(kI32, {4, 20});
+                 a.asked_logprobs = view(kF32, {4, 20});
+               },
+               ""},
+              {[](auto& a) {
+                 a.top_ids = view(kI32, {4, 2});
+               },
+               "top_logprobs is absent"},
+              {[](auto& a) {
+                 a.top_ids = view(kI32, {4, 9});
+                 a.top_logprobs = view(kF32, {4, 9});
+               },
+               "top_ids: top is 9, wanted 1 to 8"},
+              {[](auto& a) {
+                 a.asked = view(kI32, {4, 2});
+                 a.asked_logprobs = view(kF32, {4, 3});
+               },
+               "asked_logprobs: asked is 3, was 2"},
+              {[](auto& a) { a.token = view(kI32, {3}); }, "token: rows is 3, was 4"},
+              {[](auto& a) {
+                 a.logits = view(kF32, {4, 0});
+               },
+               "logits: vocab is 0, wanted 1 or more"}});
+}
+
+}  // namespace
+}  // namespace fathom::ops
