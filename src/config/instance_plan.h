@@ -57,7 +57,7 @@ struct CachePlan {
   std::int64_t pool_tokens() const { return std::int64_t{pages} * kPageTokens; }
   std::int64_t pool_bytes() const { return pool_tokens() * bytes_per_token; }
   double memory_fraction = 0;  // --mem-fraction-static as given or derived
-  bool prefix_cache = false;
+  bool prefix_cache = false;   // wanted; there is none yet
 };
 
 struct SpeculationPlan {
@@ -89,6 +89,7 @@ struct HandoverPlan {
   std::string bootstrap_host;  // where ranks of a prefill instance register
   std::int32_t bootstrap_timeout_s = 300;
   std::int32_t waiting_timeout_s = 300;
+  std::int32_t traffic_class = -1;  // of the packets; -1: the device's own
 };
 
 // A port that the instance takes, with the name of its user.
@@ -140,6 +141,7 @@ struct InstancePlan {
   bool health_generates = true;  // /health asks the engine
   std::int32_t health_timeout_s = 20;
   bool use_sampling_defaults = true;  // of the model's generation_config.json, for chat
+  bool cache_report = false;          // usage tells how much of the prompt was cached
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
 };
