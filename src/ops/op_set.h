@@ -4,6 +4,7 @@
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/moe.h"
+#include "ops/sample.h"
 #include "tensor/device.h"
 
 namespace fathom::ops {
@@ -28,6 +29,8 @@ class OpSet {
   virtual void silu_mul(Stream& stream, const SiluMulArgs& args) const = 0;
   virtual void rope(Stream& stream, const RopeArgs& args) const = 0;
   virtual void argmax(Stream& stream, const ArgmaxArgs& args) const = 0;
+  virtual void sample(Stream& stream, const SampleArgs& args) const = 0;
+  virtual void logprobs(Stream& stream, const LogprobsArgs& args) const = 0;
 
   virtual void quantize(Stream& stream, const QuantizeArgs& args) const = 0;
   virtual void linear(Stream& stream, const LinearArgs& args) const = 0;

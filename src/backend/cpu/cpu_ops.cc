@@ -25,6 +25,8 @@ class CpuOps final : public ops::OpSet {
   void silu_mul(Stream& s, const ops::SiluMulArgs& a) const override { cpu::silu_mul(of(s), a); }
   void rope(Stream& s, const ops::RopeArgs& a) const override { cpu::rope(of(s), a); }
   void argmax(Stream& s, const ops::ArgmaxArgs& a) const override { cpu::argmax(of(s), a); }
+  void sample(Stream& s, const ops::SampleArgs& a) const override { cpu::sample(of(s), a); }
+  void logprobs(Stream& s, const ops::LogprobsArgs& a) const override { cpu::logprobs(of(s), a); }
 
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override { cpu::quantize(of(s), a); }
   void linear(Stream& s, const ops::LinearArgs& a) const override { cpu::linear(of(s), a); }

@@ -1,13 +1,10 @@
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/row_buffer.h"
 #include "base/check.h"
-#include "base/math.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/elementwise.cc"
@@ -87,61 +84,6 @@ void rope_token(const ops::RopeArgs& args, std::int64_t token, float* row) {
   }
 }
 
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
-
-// The largest number of a row, NaN left out; -infinity when there is none.
-float max_of_row(const float* x, std::int64_t n) {
-  const D32 d;
-  const V32 lowest = hn::Set(d, kLowest);
-  V32 best = lowest;
-  std::int64_t i = 0;
-  for (; i + kPartLanes <= n; i += kPartLanes) {
-    const V32 v = hn::LoadU(d, x + i);
-    best = hn::Max(hn::IfThenElse(hn::IsNaN(v), lowest, v), best);
-  }
-  float result = hn::GetLane(hn::MaxOfLanes(d, best));
-  for (; i < n; ++i) {
-    if (x[i] > result) result = x[i];
-  }
-  return result;
-}
-
-// The first i with x[i] == value, or 0 when there is none.
-std::int64_t find_in_row(const float* x, std::int64_t n, float value) {
-  const D32 d;
-  const V32 wanted = hn::Set(d, value);
-  std::int64_t i = 0;
-  for (; i + kPartLanes <= n; i += kPartLanes) {
-    if (!hn::AllFalse(d, hn::Eq(hn::LoadU(d, x + i), wanted))) break;
-  }
-  for (; i < n; ++i) {
-    if (x[i] == value) return i;
-  }
-  return 0;
-}
-
-// The canonical sum of exp(x[i] - shift).
-float exp_sum_of_row(const float* x, std::int64_t n, float shift) {
-  const F32x8 offset = set8(shift);
-  F32x8 low = zero8();
-  F32x8 high = zero8();
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    low = add8(low, exp8(sub8(load8(x + i), offset)));
-    high = add8(high, exp8(sub8(load8(x + i + 8), offset)));
-  }
-  if (i < n) {
-    float tail[kLanes];  // NOLINT(*-avoid-c-arrays)
-    for (std::int64_t j = 0; j < kLanes; ++j) {
-      tail[j] = kLowest;  // exp gives 0
-      if (i + j < n) tail[j] = x[i + j];
-    }
-    low = add8(low, exp8(sub8(load8(tail), offset)));
-    high = add8(high, exp8(sub8(load8(tail + 8), offset)));
-  }
-  return reduce_natural(low, high);
-}
-
 }  // namespace
 }  // namespace fathom::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -151,9 +93,6 @@ namespace fathom::cpu {
 
 HWY_EXPORT(convert_row);
 HWY_EXPORT(rope_token);
-HWY_EXPORT(max_of_row);
-HWY_EXPORT(find_in_row);
-HWY_EXPORT(exp_sum_of_row);
 
 namespace {
 
@@ -181,14 +120,6 @@ void copy_rows(CpuStream& stream,
                 });
 }
 
-// log Σ exp(x), NaN when the row holds a NaN or no finite maximum.
-float log_sum_of_row(const float* x, std::int64_t n, float max) {
-  if (!std::isfinite(max)) return std::numeric_limits<float>::quiet_NaN();
-  const float sum = HWY_DYNAMIC_DISPATCH(exp_sum_of_row)(x, n, max);
-  if (!std::isfinite(sum)) return std::numeric_limits<float>::quiet_NaN();
-  return static_cast<float>(static_cast<double>(max) + log_f64(static_cast<double>(sum)));
-}
-
 }  // namespace
 
 void embed(CpuStream& stream, const ops::EmbedArgs& args) {
@@ -208,23 +139,6 @@ void rope(CpuStream& stream, const ops::RopeArgs& args) {
                   for (std::int64_t t = begin; t < end; ++t) {
                     FATHOM_CHECK(positions[t] >= 0 && positions[t] < args.cos.shape[0]);
                     HWY_DYNAMIC_DISPATCH(rope_token)(args, t, row);
-                  }
-                });
-}
-
-void argmax(CpuStream& stream, const ops::ArgmaxArgs& args) {
-  const std::int64_t vocab = args.logits.shape[1];
-  const bool with_sum = args.log_sum.present();
-  parallel_rows(stream, args.logits.shape[0], vocab,
-                [&](std::int64_t begin, std::int64_t end, int /*worker*/) {
-                  for (std::int64_t t = begin; t < end; ++t) {
-                    const auto* x = args.logits.row<const float>(t);
-                    const float max = HWY_DYNAMIC_DISPATCH(max_of_row)(x, vocab);
-                    args.token.row<std::int32_t>(0)[t] =
-                        static_cast<std::int32_t>(HWY_DYNAMIC_DISPATCH(find_in_row)(x, vocab, max));
-                    if (with_sum) {
-                      args.log_sum.row<float>(0)[t] = log_sum_of_row(x, vocab, max);
-                    }
                   }
                 });
 }

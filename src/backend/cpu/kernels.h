@@ -5,6 +5,7 @@
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/moe.h"
+#include "ops/sample.h"
 
 // One function per operation of ops::OpSet, one file per family.
 namespace fathom::cpu {
@@ -12,8 +13,12 @@ namespace fathom::cpu {
 // elementwise.cc
 void embed(CpuStream& stream, const ops::EmbedArgs& args);
 void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args);
-void argmax(CpuStream& stream, const ops::ArgmaxArgs& args);
 void rope(CpuStream& stream, const ops::RopeArgs& args);
+
+// logprobs.cc, sample.cc
+void argmax(CpuStream& stream, const ops::ArgmaxArgs& args);
+void logprobs(CpuStream& stream, const ops::LogprobsArgs& args);
+void sample(CpuStream& stream, const ops::SampleArgs& args);
 
 // norm.cc
 void rms_norm(CpuStream& stream, const ops::RmsNormArgs& args);
