@@ -8,9 +8,9 @@ namespace fathom::config {
 
 std::span<const FlagGroup> flag_groups() {
   static const std::array kGroups = {
-      fathom_flags(),         model_flags(),         http_flags(),     limits_flags(),
-      device_flags(),         graphs_flags(),        parallel_flags(), speculation_flags(),
-      disaggregation_flags(), observability_flags(), newer_flags(),    lora_flags(),
+      model_flags(),         http_flags(),     limits_flags(),      device_flags(),
+      graphs_flags(),        parallel_flags(), speculation_flags(), disaggregation_flags(),
+      observability_flags(), newer_flags(),    fathom_flags(),      lora_flags(),
       multimodal_flags()};
   return kGroups;
 }

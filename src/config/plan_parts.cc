@@ -320,7 +320,7 @@ Status plan_ports(Resolution& r) {
 }
 
 Status plan_serving(Resolution& r) {
-  const FlagValues& flags = r.flags;
+  FlagValues& flags = r.flags;
   const EnvironmentValues& environment = r.input.environment;
   InstancePlan& plan = r.plan;
   plan.model_path = flags.text("model_path");
@@ -330,8 +330,10 @@ Status plan_serving(Resolution& r) {
   plan.skip_tokenizer = flags.is_on("skip_tokenizer_init");
   plan.host = flags.text("host");
   plan.port = r.narrow("port");
-  const std::int64_t threads = flags.integer("threads");
-  plan.threads = threads > 0 ? static_cast<int>(threads) : r.input.machine.processors;
+  if (flags.integer("threads") == 0) {
+    flags.derive("threads", Json::integer(r.input.machine.processors));
+  }
+  plan.threads = r.narrow("threads");
   plan.random_seed = static_cast<std::uint64_t>(flags.integer("random_seed"));
   plan.stream_interval = r.narrow("stream_interval");
   plan.incremental_streaming = flags.is_on("stream_output");

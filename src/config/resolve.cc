@@ -34,7 +34,7 @@ void judge_flags(const ResolveInput& input, Resolved& resolved) {
     const std::string shown = input.flags.shown(flag->name);
     switch (support_of(*flag, input.flags.get(flag->name), resolved.plan)) {
       case Support::kNoNeed:
-        resolved.notes.push_back(shown + ": " + std::string(flag->note));
+        resolved.notes.push_back(shown + ": no need: " + std::string(flag->note));
         break;
       case Support::kNotBuilt:
         resolved.not_built.push_back(shown + ": " + std::string(flag->help));
@@ -58,7 +58,7 @@ void judge_variables(const ResolveInput& input, Resolved& resolved) {
         std::string(variable.name) + "=" + input.environment.text(variable.name);
     switch (support_of(as_flag, Json(), resolved.plan)) {
       case Support::kNoNeed:
-        resolved.notes.push_back(shown + ": " + std::string(variable.note));
+        resolved.notes.push_back(shown + ": no need: " + std::string(variable.note));
         break;
       case Support::kNotBuilt:
         resolved.not_built.push_back(shown + ": " + std::string(variable.help));
@@ -100,7 +100,7 @@ Result<Resolved> resolve(const ResolveInput& input) {
   judge_flags(input, resolved);
   judge_variables(input, resolved);
   if (resolved.plan.cache.prefix_cache) {
-    resolved.notes.push_back("prefix cache: not built yet; no prompt reuses another's pages");
+    resolved.notes.push_back("the prefix cache is not built yet: no prompt reuses another's pages");
   }
   return resolved;
 }

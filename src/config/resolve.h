@@ -25,9 +25,9 @@ struct ResolveInput {
 
 struct Resolved {
   InstancePlan plan;
-  FlagValues flags;                   // with everything derived
-  std::vector<std::string> warnings;  // what was changed or should be known, a sentence each
-  std::vector<std::string> notes;  // flags that need nothing done: "--flag: what happens instead"
+  FlagValues flags;                    // with everything derived
+  std::vector<std::string> warnings;   // what was changed or should be known, a sentence each
+  std::vector<std::string> notes;      // "--flag: no need: what happens instead", and the like
   std::vector<std::string> not_built;  // "--flag value: what it would do"; an instance with any of
                                        // them cannot start yet
 };

@@ -152,7 +152,8 @@ TEST_P(SeedCommands, NameWhatIsNotBuiltYet) {
   EXPECT_THAT(r.not_built, Contains(HasSubstr("--disaggregation-mode prefill: ")));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("--device cuda")));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("MC_IB_TC=98: ")));
-  EXPECT_THAT(r.notes, Contains(HasSubstr("--trust-remote-code: model folders never run code")));
+  EXPECT_THAT(r.notes,
+              Contains(HasSubstr("--trust-remote-code: no need: model folders never run code")));
   EXPECT_THAT(r.notes, Contains(HasSubstr("SGLANG_DG_CACHE_DIR=/workspace")));
   EXPECT_THAT(r.not_built, Not(Contains(HasSubstr("--deepep-mode auto"))));
 }
@@ -407,6 +408,7 @@ TEST(CpuPlan, IsWhatAnEngineOfOneRankNeeds) {
   EXPECT_EQ(plan.layout.tensor_parallel, 1);
   EXPECT_EQ(plan.layout.experts_per_rank, 256);
   EXPECT_EQ(plan.threads, 8);
+  EXPECT_EQ(r.flags.integer("threads"), 8);
   EXPECT_EQ(plan.random_seed, 1234567U);
   EXPECT_EQ(plan.limits.chunk_tokens, 512);
   EXPECT_EQ(plan.limits.max_prefill_tokens, 16384);
@@ -454,7 +456,7 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
   EXPECT_EQ(plan.weight_version, "v2");
   EXPECT_EQ(plan.tokenizer_path, "t");
   EXPECT_EQ(plan.threads, 3);
-  EXPECT_THAT(r.notes, Contains(HasSubstr("--disable-cuda-graph: a CPU has no graphs")));
+  EXPECT_THAT(r.notes, Contains(HasSubstr("--disable-cuda-graph: no need: a CPU has no graphs")));
 }
 
 TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {

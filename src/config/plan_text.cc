@@ -1,0 +1,238 @@
+#include "config/plan_text.h"
+
+#include <algorithm>
+
+#include "tensor/dtype.h"
+
+namespace fathom::config {
+namespace {
+
+// A part of the plan being written down.
+class Part {
+ public:
+  Part& add(std::string_view name, std::string value) {
+    return put(name, Json::string(std::move(value)));
+  }
+  Part& add(std::string_view name, std::string_view value) {
+    return put(name, Json::string(std::string(value)));
+  }
+  Part& add(std::string_view name, const char* value) { return put(name, Json::string(value)); }
+  Part& add(std::string_view name, bool value) { return put(name, Json::boolean(value)); }
+  Part& add(std::string_view name, std::int32_t value) { return put(name, Json::integer(value)); }
+  Part& add(std::string_view name, std::int64_t value) { return put(name, Json::integer(value)); }
+  Part& add(std::string_view name, double value) { return put(name, Json::number(value)); }
+  Part& put(std::string_view name, Json value) {
+    members_.push_back({std::string(name), std::move(value)});
+    return *this;
+  }
+  Json take() { return Json::object(std::move(members_)); }
+
+ private:
+  Json::Object members_;
+};
+
+const char* role_name(Role role) {
+  switch (role) {
+    case Role::kPrefill:
+      return "prefill";
+    case Role::kDecode:
+      return "decode";
+    case Role::kUnified:
+      break;
+  }
+  return "unified";
+}
+
+const char* log_level_name(LogThreshold level) {
+  switch (level) {
+    case LogThreshold::kDebug:
+      return "debug";
+    case LogThreshold::kWarning:
+      return "warning";
+    case LogThreshold::kError:
+      return "error";
+    case LogThreshold::kInfo:
+      break;
+  }
+  return "info";
+}
+
+const char* cache_dtype_name(KvCacheDType dtype) {
+  switch (dtype) {
+    case KvCacheDType::kBF16:
+      return "bf16";
+    case KvCacheDType::kF8E4M3:
+      return "fp8_e4m3";
+    case KvCacheDType::kAuto:
+      break;
+  }
+  return "auto";
+}
+
+Json instance(const InstancePlan& plan) {
+  return Part()
+      .add("model_path", plan.model_path)
+      .add("tokenizer_path", plan.tokenizer_path)
+      .add("served_model_name", plan.served_model_name)
+      .add("weight_version", plan.weight_version)
+      .add("role", role_name(plan.role))
+      .add("device", plan.device == DeviceKind::kCuda ? "cuda" : "cpu")
+      .add("arithmetic", arithmetic_name(plan.arithmetic))
+      .add("threads", std::int32_t{plan.threads})
+      // A text: not every reader of JSON keeps 64 bits.
+      .add("random_seed", std::to_string(plan.random_seed))
+      .add("load_balance", plan.load_balance)
+      .add("overlap_schedule", plan.overlap_schedule)
+      .take();
+}
+
+Json layout(const LayoutPlan& plan) {
+  return Part()
+      .add("nodes", plan.nodes)
+      .add("node_rank", plan.node_rank)
+      .add("pipeline_parallel", plan.pipeline_parallel)
+      .add("tensor_parallel", plan.tensor_parallel)
+      .add("data_parallel", plan.data_parallel)
+      .add("dp_attention", plan.dp_attention)
+      .add("attention_tensor_parallel", plan.attention_tensor_parallel)
+      .add("expert_parallel", plan.expert_parallel)
+      .add("dense_tensor_parallel", plan.dense_tensor_parallel)
+      .add("dp_lm_head", plan.dp_lm_head)
+      .add("ranks_per_node", plan.ranks_per_node)
+      .add("first_rank", plan.first_rank)
+      .add("first_device", plan.first_device)
+      .add("device_step", plan.device_step)
+      .add("physical_experts", plan.physical_experts)
+      .add("experts_per_rank", plan.experts_per_rank)
+      .take();
+}
+
+Json limits(const LimitsPlan& plan) {
+  return Part()
+      .add("context_tokens", plan.context_tokens)
+      .add("chunk_tokens", plan.chunk_tokens)
+      .add("max_running", plan.max_running)
+      .add("max_prefill_tokens", plan.max_prefill_tokens)
+      .add("prefill_max_requests", plan.prefill_max_requests)
+      .add("max_queued", plan.max_queued)
+      .add("request_slots", plan.request_slots)
+      .add("aux_entries", plan.aux_entries)
+      .add("reserved_decode_tokens", plan.reserved_decode_tokens)
+      .put("reserve_ratio", Json::number_from_text(std::to_string(plan.reserve_ratio))
+                                .value_or(Json::number(plan.reserve_ratio)))
+      .take();
+}
+
+Json cache(const CachePlan& plan) {
+  return Part()
+      .add("dtype", cache_dtype_name(plan.dtype))
+      .add("latent_dtype", dtype_name(plan.layout.latent_dtype))
+      .add("index_dtype", dtype_name(plan.layout.index_dtype))
+      .add("layers", plan.layers)
+      .add("bytes_per_token", plan.bytes_per_token)
+      .add("pages", plan.pages)
+      .add("pool_tokens", plan.pool_tokens())
+      .add("pool_bytes", plan.pool_bytes())
+      .add("memory_fraction", plan.memory_fraction)
+      .add("prefix_cache", plan.prefix_cache)
+      .take();
+}
+
+Json graphs(const GraphPlan& plan) {
+  Json sizes = Json::array();
+  for (const std::int32_t size : plan.batch_sizes) sizes.as_array()->push_back(Json::integer(size));
+  return Part()
+      .add("enabled", plan.enabled)
+      .put("batch_sizes", std::move(sizes))
+      .add("max_batch_size", plan.max_batch_size)
+      .add("tokens_per_request", plan.tokens_per_request)
+      .take();
+}
+
+Json serving(const InstancePlan& plan) {
+  return Part()
+      .add("host", plan.host)
+      .add("port", plan.port)
+      .add("skip_tokenizer", plan.skip_tokenizer)
+      .add("skip_warmup", plan.skip_warmup)
+      .add("warmup_timeout_s", plan.warmup_timeout_s)
+      .add("health_generates", plan.health_generates)
+      .add("health_timeout_s", plan.health_timeout_s)
+      .add("stream_interval", plan.stream_interval)
+      .add("incremental_streaming", plan.incremental_streaming)
+      .add("use_sampling_defaults", plan.use_sampling_defaults)
+      .add("cache_report", plan.cache_report)
+      .add("log_level", log_level_name(plan.log_level))
+      .add("log_milliseconds", plan.log_milliseconds)
+      .take();
+}
+
+std::string shown(const Json& value) {
+  if (const std::string* text = value.as_string()) return text->empty() ? "-" : *text;
+  if (const std::optional<bool> on = value.as_bool()) return *on ? "yes" : "no";
+  if (const Json::Array* elements = value.as_array()) {
+    std::string text;
+    for (const Json& element : *elements) text += (text.empty() ? "" : " ") + to_json(element);
+    return text.empty() ? "-" : text;
+  }
+  return to_json(value);
+}
+
+}  // namespace
+
+Json plan_json(const InstancePlan& plan) {
+  Part all;
+  all.put("instance", instance(plan));
+  all.put("layout", layout(plan.layout));
+  all.put("limits", limits(plan.limits));
+  all.put("cache", cache(plan.cache));
+  all.put("speculation", Part()
+                             .add("algorithm", plan.speculation.algorithm)
+                             .add("steps", plan.speculation.steps)
+                             .add("top_k", plan.speculation.top_k)
+                             .add("draft_tokens", plan.speculation.draft_tokens)
+                             .add("verify_tokens", plan.speculation.verify_tokens)
+                             .take());
+  all.put("exchange", Part()
+                          .add("backend", plan.exchange.backend)
+                          .add("mode", plan.exchange.mode)
+                          .add("dispatch_capacity_tokens", plan.exchange.dispatch_capacity_tokens)
+                          .take());
+  all.put("graphs", graphs(plan.graphs));
+  all.put("handover", Part()
+                          .add("backend", plan.handover.backend)
+                          .add("devices", plan.handover.devices)
+                          .add("bootstrap_host", plan.handover.bootstrap_host)
+                          .add("bootstrap_port", plan.handover.bootstrap_port)
+                          .add("bootstrap_timeout_s", plan.handover.bootstrap_timeout_s)
+                          .add("waiting_timeout_s", plan.handover.waiting_timeout_s)
+                          .add("traffic_class", plan.handover.traffic_class)
+                          .take());
+  Part ports;
+  for (const PortUse& use : plan.control_ports) ports.add(use.user, use.port);
+  all.put("control_ports", ports.take());
+  all.put("serving", serving(plan));
+  return all.take();
+}
+
+std::string plan_table(const InstancePlan& plan) {
+  constexpr std::size_t kNameColumns = 26;
+  std::string table;
+  const Json json = plan_json(plan);
+  for (const JsonMember& part : *json.as_object()) {
+    const bool used = (part.key != "speculation" || !plan.speculation.algorithm.empty()) &&
+                      (part.key != "exchange" || plan.exchange.backend != "none") &&
+                      (part.key != "graphs" || plan.graphs.enabled) &&
+                      (part.key != "handover" || plan.role != Role::kUnified) &&
+                      (part.key != "control_ports" || !plan.control_ports.empty());
+    if (!used) continue;
+    table += part.key + "\n";
+    for (const JsonMember& value : *part.value.as_object()) {
+      const std::size_t blanks = kNameColumns - std::min(value.key.size(), kNameColumns - 1);
+      table += "  " + value.key + std::string(blanks, ' ') + shown(value.value) + "\n";
+    }
+  }
+  return table;
+}
+
+}  // namespace fathom::config
