@@ -10,6 +10,7 @@
 
 #include "app/generate.h"
 #include "app/inspect.h"
+#include "app/launch_server.h"
 
 namespace {
 
@@ -23,12 +24,18 @@ constexpr std::array kCommands = {
     Command{"generate", "continue a prompt greedily on the CPU", fathom::app::run_generate},
     Command{"inspect", "what a checkpoint holds, and what each rank of a layout will",
             fathom::app::run_inspect},
+    Command{"launch_server", "serve a model; takes SGLang's launch flags",
+            fathom::app::run_launch_server},
+    Command{"serve", "the same; the model may come first: fathom serve MODEL",
+            fathom::app::run_serve},
+    Command{"flag_document", "", fathom::app::run_flag_document},  // for docs/flags.md
 };
 
 void print_help(std::ostream& out) {
   out << "Fathom serves DeepSeek-V3.2.\n\nusage: fathom COMMAND [options]\n\n";
   for (const Command& command : kCommands) {
-    out << "  " << std::left << std::setw(12) << command.name << command.summary << "\n";
+    if (command.summary.empty()) continue;
+    out << "  " << std::left << std::setw(15) << command.name << command.summary << "\n";
   }
   out << "\n'fathom COMMAND --help' lists a command's options.\n";
 }
