@@ -43,6 +43,7 @@ void register_linear_cases(int threads);
 void register_openblas_cases(int threads);  // only with FATHOM_OPENBLAS
 void register_attention_cases(int threads);
 void register_row_cases(int threads);
+void register_sample_cases(int threads);
 
 // One product's sizes, with enough matrices in turn that none is found in a cache.
 inline constexpr std::int64_t kOut = 2048;

@@ -112,6 +112,7 @@ int run(int argc, char** argv) {
 #endif
   register_attention_cases(threads);
   register_row_cases(threads);
+  register_sample_cases(threads);
   TableReporter reporter(limits);
   benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::Shutdown();

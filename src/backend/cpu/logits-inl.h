@@ -51,9 +51,18 @@ HWY_INLINE std::int64_t first_equal(const float* x, std::int64_t n, float value)
   return 0;
 }
 
-// exp((x - top) / temperature), two rounded steps before the exponential.
-HWY_INLINE F32x8 weight8(F32x8 x, F32x8 top, F32x8 temperature) {
-  return exp8(div8(sub8(x, top), temperature));
+// How far logits are below the largest, in units of the temperature: (x - top) / temperature, two
+// roundings. A division by 1 changes nothing and is left out.
+struct Scale {
+  F32x8 top;
+  F32x8 temperature;
+};
+
+template <bool kDivide>
+HWY_INLINE F32x8 weight8(F32x8 x, const Scale& scale) {
+  const F32x8 distance = sub8(x, scale.top);
+  if constexpr (kDivide) return exp8(div8(distance, scale.temperature));
+  return exp8(distance);
 }
 
 // Copies `count` (< 16) logits and fills up with those of weight 0.

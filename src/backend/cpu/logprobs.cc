@@ -26,24 +26,28 @@ std::int64_t find_in_row(const float* x, std::int64_t n, float value) {
   return first_equal(x, n, value);
 }
 
-// The canonical sum of exp((x[i] - top) / temperature).
-float exp_sum_of_row(const float* x, std::int64_t n, float top, float temperature) {
-  const F32x8 offset = set8(top);
-  const F32x8 divisor = set8(temperature);
+template <bool kDivide>
+HWY_INLINE float exp_sum(const float* x, std::int64_t n, const Scale& scale) {
   F32x8 low = zero8();
   F32x8 high = zero8();
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    low = add8(low, weight8(load8(x + i), offset, divisor));
-    high = add8(high, weight8(load8(x + i + 8), offset, divisor));
+    low = add8(low, weight8<kDivide>(load8(x + i), scale));
+    high = add8(high, weight8<kDivide>(load8(x + i + 8), scale));
   }
   if (i < n) {
     float tail[kLanes];  // NOLINT(*-avoid-c-arrays)
     copy_tail(x + i, n - i, tail);
-    low = add8(low, weight8(load8(tail), offset, divisor));
-    high = add8(high, weight8(load8(tail + 8), offset, divisor));
+    low = add8(low, weight8<kDivide>(load8(tail), scale));
+    high = add8(high, weight8<kDivide>(load8(tail + 8), scale));
   }
   return reduce_natural(low, high);
+}
+
+// The canonical sum of exp((x[i] - top) / temperature).
+float exp_sum_of_row(const float* x, std::int64_t n, float top, float temperature) {
+  const Scale scale = {set8(top), set8(temperature)};
+  return temperature == 1 ? exp_sum<false>(x, n, scale) : exp_sum<true>(x, n, scale);
 }
 
 // The first i >= begin whose number is above `floor`, or a NaN, or for which `floor` is one; n when

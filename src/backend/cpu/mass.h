@@ -15,12 +15,18 @@ inline constexpr double kMassUnits = 0x1p40;
 inline constexpr double kMassShift = 0x1p52;
 inline constexpr Mass kMassBits = (Mass{1} << 52U) - 1;
 
-// Tokens whose masses are added up for a quick search.
-inline constexpr std::int64_t kMassBlockTokens = 256;
-
 // The vector form in sample.cc takes the same steps.
 inline Mass mass_of(float weight) {
   return std::bit_cast<Mass>(static_cast<double>(weight) * kMassUnits + kMassShift) & kMassBits;
 }
+
+// Some tokens.
+struct TokenMass {
+  std::int64_t count = 0;
+  Mass mass = 0;
+};
+
+// Blocks of a row whose mass and largest logit are kept for quick searches.
+inline constexpr std::int64_t kBlockTokens = 256;
 
 }  // namespace fathom::cpu

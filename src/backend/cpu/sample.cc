@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 
@@ -31,7 +32,16 @@ using D64 = hn::Repartition<double, D32>;
 using DMass = hn::RebindToUnsigned<D64>;
 using VMass = hn::Vec<DMass>;
 
-float top_logit(const float* x, std::int64_t n) { return largest_of(x, n); }
+// The largest logit of each block; returns the largest of all, NaN left out.
+float top_logit(const float* x, std::int64_t n, float* block_top) {
+  float top = kLowest;
+  for (std::int64_t begin = 0; begin < n; begin += kBlockTokens) {
+    const float largest = largest_of(x + begin, HWY_MIN(kBlockTokens, n - begin));
+    block_top[begin / kBlockTokens] = largest;
+    if (largest > top) top = largest;
+  }
+  return top;
+}
 
 std::int64_t find_logit(const float* x, std::int64_t n, float value) {
   return first_equal(x, n, value);
@@ -44,66 +54,91 @@ HWY_INLINE VMass masses_of(hn::Vec<D64> weight) {
   return hn::And(hn::BitCast(DMass(), shifted), hn::Set(DMass(), kMassBits));
 }
 
-// Weighs eight logits, NaN as 0, and adds their masses.
-HWY_INLINE VMass weigh8(F32x8 x, F32x8 top, F32x8 temperature, float* weights, VMass sum) {
-  const D32 d;
+HWY_INLINE VMass add_masses(V32 weight, VMass sum) {
   const hn::Half<D32> half;
-  const F32x8 weight = weight8(x, top, temperature);
+  sum = hn::Add(sum, masses_of(hn::PromoteTo(D64(), hn::LowerHalf(half, weight))));
+  return hn::Add(sum, masses_of(hn::PromoteTo(D64(), hn::UpperHalf(half, weight))));
+}
+
+// Weighs eight logits, NaN as 0, and adds their masses.
+template <bool kDivide>
+HWY_INLINE VMass weigh8(F32x8 x, const Scale& scale, float* weights, VMass sum) {
+  const F32x8 weight = weight8<kDivide>(x, scale);
   for (std::int64_t p = 0; p < kParts; ++p) {
     const V32 w = hn::IfThenZeroElse(hn::IsNaN(weight.part[p]), weight.part[p]);
-    hn::StoreU(w, d, weights + p * kPartLanes);
-    sum = hn::Add(sum, masses_of(hn::PromoteTo(D64(), hn::LowerHalf(half, w))));
-    sum = hn::Add(sum, masses_of(hn::PromoteTo(D64(), hn::UpperHalf(half, w))));
+    hn::StoreU(w, D32(), weights + p * kPartLanes);
+    sum = add_masses(w, sum);
   }
   return sum;
 }
 
-// weights[i] = exp((x[i] - top) / temperature), and the mass of each block. Returns the mass of
-// all. `weights` has room for padded(n).
-std::uint64_t weigh_row(const float* x,
-                        std::int64_t n,
-                        float top,
-                        float temperature,
-                        float* weights,
-                        std::uint64_t* block_mass) {
-  const F32x8 offset = set8(top);
-  const F32x8 divisor = set8(temperature);
-  std::uint64_t total = 0;
-  for (std::int64_t begin = 0; begin < n; begin += kMassBlockTokens) {
-    const std::int64_t end = HWY_MIN(begin + kMassBlockTokens, n);
-    VMass sum = hn::Zero(DMass());
+template <bool kDivide>
+HWY_INLINE Mass
+weigh(const float* x, std::int64_t n, const Scale& scale, float* weights, Mass* block_mass) {
+  Mass total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += kBlockTokens) {
+    const std::int64_t end = HWY_MIN(begin + kBlockTokens, n);
+    VMass a = hn::Zero(DMass());
+    VMass b = hn::Zero(DMass());
     std::int64_t i = begin;
-    for (; i + 8 <= end; i += 8) sum = weigh8(load8(x + i), offset, divisor, weights + i, sum);
+    for (; i + 16 <= end; i += 16) {
+      a = weigh8<kDivide>(load8(x + i), scale, weights + i, a);
+      b = weigh8<kDivide>(load8(x + i + 8), scale, weights + i + 8, b);
+    }
     if (i < end) {
       float tail[kLanes];  // NOLINT(*-avoid-c-arrays)
       copy_tail(x + i, end - i, tail);
-      sum = weigh8(load8(tail), offset, divisor, weights + i, sum);
+      a = weigh8<kDivide>(load8(tail), scale, weights + i, a);
+      b = weigh8<kDivide>(load8(tail + 8), scale, weights + i + 8, b);
     }
-    const std::uint64_t mass = hn::GetLane(hn::SumOfLanes(DMass(), sum));
-    block_mass[begin / kMassBlockTokens] = mass;
+    const Mass mass = hn::GetLane(hn::SumOfLanes(DMass(), hn::Add(a, b)));
+    block_mass[begin / kBlockTokens] = mass;
     total += mass;
   }
   return total;
 }
 
-// The ascending i with values[i] >= floor, NaN left out. `ids` has room for padded(n).
-std::int64_t collect(const float* values, std::int64_t n, float floor, std::int32_t* ids) {
+// weights[i] = exp((x[i] - top) / temperature), and the mass of each block. Returns the mass of
+// all. `weights` has room for padded(n).
+Mass weigh_row(const float* x,
+               std::int64_t n,
+               float top,
+               float temperature,
+               float* weights,
+               Mass* block_mass) {
+  const Scale scale = {set8(top), set8(temperature)};
+  return temperature == 1 ? weigh<false>(x, n, scale, weights, block_mass)
+                          : weigh<true>(x, n, scale, weights, block_mass);
+}
+
+// The ascending i with values[i] >= floor, NaN left out, and their mass. `ids` has room for
+// padded(n).
+TokenMass collect(const float* values,
+                  const float* weights,
+                  std::int64_t n,
+                  float floor,
+                  std::int32_t* ids) {
   const D32 d;
   const hn::RebindToSigned<D32> di;
   const V32 limit = hn::Set(d, floor);
-  std::int64_t count = 0;
+  VMass sum = hn::Zero(DMass());
+  TokenMass found;
   std::int64_t i = 0;
   for (; i + kPartLanes <= n; i += kPartLanes) {
     const auto chosen = hn::Ge(hn::LoadU(d, values + i), limit);
     if (hn::AllFalse(d, chosen)) continue;
     const auto id = hn::Iota(di, static_cast<std::int32_t>(i));
-    count += static_cast<std::int64_t>(
-        hn::CompressStore(id, hn::RebindMask(di, chosen), di, ids + count));
+    found.count += static_cast<std::int64_t>(
+        hn::CompressStore(id, hn::RebindMask(di, chosen), di, ids + found.count));
+    sum = add_masses(hn::IfThenElseZero(chosen, hn::LoadU(d, weights + i)), sum);
   }
+  found.mass = hn::GetLane(hn::SumOfLanes(DMass(), sum));
   for (; i < n; ++i) {
-    if (values[i] >= floor) ids[count++] = static_cast<std::int32_t>(i);
+    if (!(values[i] >= floor)) continue;
+    ids[found.count++] = static_cast<std::int32_t>(i);
+    found.mass += mass_of(weights[i]);
   }
-  return count;
+  return found;
 }
 
 }  // namespace
@@ -126,12 +161,16 @@ constexpr Mass kNoLimit = std::numeric_limits<Mass>::max();
 struct Row {
   const float* logits = nullptr;  // [vocab]
   std::int64_t vocab = 0;
-  float top = 0;                // the largest logit, finite
-  float temperature = 1;        // >= kGreedyTemperature
-  Mass total = 0;               // of all tokens
-  float* weights = nullptr;     // [vocab], relative to the largest
-  Mass* blocks = nullptr;       // [ceil(vocab / kMassBlockTokens)], masses
-  std::int32_t* ids = nullptr;  // [vocab], candidates
+  float top = 0;                     // the largest logit, finite
+  float temperature = 1;             // >= kGreedyTemperature
+  Mass total = 0;                    // of all tokens
+  float* weights = nullptr;          // [vocab], relative to the largest
+  std::int32_t* ids = nullptr;       // [vocab], candidates
+  std::int32_t* agreeing = nullptr;  // [vocab], candidates of a search
+  Mass* block_mass = nullptr;        // [blocks]
+  float* block_top = nullptr;        // [blocks]
+
+  std::int64_t blocks() const { return (vocab + kBlockTokens - 1) / kBlockTokens; }
 };
 
 // Which tokens a row's filters keep.
@@ -162,38 +201,44 @@ Boundary find_boundary(const Row& row,
                        std::int64_t count,
                        Mass limit) {
   std::uint32_t found = 0;
-  std::uint32_t known = 0;  // mask of the bits in `found`
   std::int64_t before = 0;  // tokens and mass of higher rank than those that agree
   Mass mass_before = 0;
-  Boundary boundary;
+  std::span<const std::int32_t> agreeing = candidates;
+  TokenMass at;
   for (const int shift : {24, 16, 8, 0}) {
-    std::array<std::int32_t, 256> tokens{};
-    std::array<Mass, 256> mass{};
-    for (const std::int32_t id : candidates) {
-      const std::uint32_t key = order_key(row.logits[id]);
-      if ((key & known) != found) continue;
-      const std::uint32_t digit = key >> shift & 0xFFU;
-      ++tokens[digit];
-      mass[digit] += mass_of(row.weights[id]);
+    std::array<TokenMass, 256> of_digit{};
+    for (const std::int32_t id : agreeing) {
+      TokenMass& one = of_digit[order_key(row.logits[id]) >> shift & 0xFFU];
+      ++one.count;
+      one.mass += mass_of(row.weights[id]);
     }
     std::uint32_t digit = 0xFF;
-    while (before + tokens[digit] < count && mass_before + mass[digit] <= limit) {
+    while (before + of_digit[digit].count < count && mass_before + of_digit[digit].mass <= limit) {
+      before += of_digit[digit].count;
+      mass_before += of_digit[digit].mass;
       FATHOM_CHECK(digit > 0);
-      before += tokens[digit];
-      mass_before += mass[digit--];
+      --digit;
     }
-    found |= digit << shift;
-    known |= 0xFFU << shift;
-    if (shift > 0) continue;
-    const Mass each = mass[digit] / static_cast<Mass>(tokens[digit]);
-    boundary.ties = std::min<std::int64_t>(tokens[digit], count - before);
-    if (each > 0) {
-      const Mass more = (limit - mass_before) / each + 1;
-      if (more < static_cast<Mass>(boundary.ties)) boundary.ties = static_cast<std::int64_t>(more);
+    found = found << 8U | digit;
+    at = of_digit[digit];
+    std::size_t still = 0;
+    for (const std::int32_t id : agreeing) {
+      row.agreeing[still] = id;
+      still += (order_key(row.logits[id]) >> shift & 0xFFU) == digit ? 1 : 0;
     }
-    boundary.mass = mass_before + each * static_cast<Mass>(boundary.ties);
+    agreeing = {row.agreeing, still};
   }
+  const Mass each = at.mass / static_cast<Mass>(at.count);
+  Boundary boundary;
   boundary.key = found;
+  boundary.ties = std::min(at.count, count - before);
+  if (each > 0) {
+    const Mass more = (limit - mass_before) / each;
+    if (more < static_cast<Mass>(boundary.ties)) {
+      boundary.ties = static_cast<std::int64_t>(more) + 1;
+    }
+  }
+  boundary.mass = mass_before + each * static_cast<Mass>(boundary.ties);
   return boundary;
 }
 
@@ -212,19 +257,31 @@ struct Candidates {
   }
 };
 
+Candidates collect_from(const Row& row, const float* values, float floor) {
+  const TokenMass found =
+      HWY_DYNAMIC_DISPATCH(collect)(values, row.weights, row.vocab, floor, row.ids);
+  return {{row.ids, static_cast<std::size_t>(found.count)}, found.mass};
+}
+
+// A logit that at least `count` tokens reach, or the lowest: that many blocks have a token which
+// does. Leaves the tops of the blocks in another order.
+float reached_by(const Row& row, std::int64_t count) {
+  if (count > row.blocks() / 2) return std::numeric_limits<float>::lowest();
+  std::nth_element(row.block_top, row.block_top + count - 1, row.block_top + row.blocks(),
+                   std::greater<>());
+  return std::max(row.block_top[count - 1], std::numeric_limits<float>::lowest());
+}
+
 Candidates gather(const Row& row, std::int64_t count, Mass limit) {
   // How far below the largest logit candidates are looked for, in units of the temperature. Most
   // rows of a language model are done with the first.
-  constexpr std::array<float, 3> kDepths = {8, 16, std::numeric_limits<float>::infinity()};
+  constexpr std::array<float, 5> kDepths = {6, 10, 13, 16, std::numeric_limits<float>::infinity()};
+  const float lowest = reached_by(row, count);
   Candidates candidates;
   for (const float depth : kDepths) {
-    const float floor =
-        std::max(row.top - depth * row.temperature, std::numeric_limits<float>::lowest());
-    const std::int64_t found = HWY_DYNAMIC_DISPATCH(collect)(row.logits, row.vocab, floor, row.ids);
-    candidates.ids = {row.ids, static_cast<std::size_t>(found)};
-    candidates.mass = 0;
-    for (const std::int32_t id : candidates.ids) candidates.mass += mass_of(row.weights[id]);
-    if (candidates.reach(count, limit)) break;
+    const float floor = std::max(row.top - depth * row.temperature, lowest);
+    candidates = collect_from(row, row.logits, floor);
+    if (candidates.reach(count, limit) || floor == lowest) break;
   }
   return candidates;
 }
@@ -278,8 +335,8 @@ std::int32_t draw_from(const Row& row, const Candidates& candidates, std::uint64
 std::int32_t draw_from_all(const Row& row, std::uint64_t random) {
   Mass target = below(random, row.total);
   std::int64_t block = 0;
-  while (target >= row.blocks[block]) target -= row.blocks[block++];
-  std::int64_t id = block * kMassBlockTokens;
+  while (target >= row.block_mass[block]) target -= row.block_mass[block++];
+  std::int64_t id = block * kBlockTokens;
   for (Mass mass = 0; target >= (mass = mass_of(row.weights[id])); ++id) target -= mass;
   return static_cast<std::int32_t>(id);
 }
@@ -288,12 +345,10 @@ std::int32_t draw_filtered(const Row& row, const Filters& filters, std::uint64_t
   Candidates kept;
   if (filters.ranks(row.vocab)) {
     kept = keep_ranked(row, filters);
+    if (filters.min_p > 0) kept = keep_probable(row, kept, filters.min_p);
   } else {
-    const std::int64_t found =
-        HWY_DYNAMIC_DISPATCH(collect)(row.weights, row.vocab, filters.min_p, row.ids);
-    kept.ids = {row.ids, static_cast<std::size_t>(found)};
+    kept = collect_from(row, row.weights, filters.min_p);
   }
-  if (filters.min_p > 0) kept = keep_probable(row, kept, filters.min_p);
   return draw_from(row, kept, random);
 }
 
@@ -316,29 +371,30 @@ std::uint64_t random_of(const ops::SampleArgs& args, std::int64_t t) {
 }
 
 Row row_with_scratch(CpuStream& stream, int worker, std::int64_t vocab) {
-  const std::int64_t blocks = (vocab + kMassBlockTokens - 1) / kMassBlockTokens;
-  const std::int64_t bytes = padded(vocab) * std::int64_t{sizeof(float) + sizeof(std::int32_t)} +
-                             blocks * std::int64_t{sizeof(Mass)};
-  auto* memory =
-      static_cast<std::byte*>(stream.worker_scratch(worker, static_cast<std::size_t>(bytes)));
   Row row;
   row.vocab = vocab;
-  row.weights = reinterpret_cast<float*>(memory);
+  const std::int64_t blocks = padded(row.blocks());
+  const std::int64_t bytes =
+      padded(vocab) * std::int64_t{sizeof(float) + 2 * sizeof(std::int32_t)} +
+      blocks * std::int64_t{sizeof(Mass) + sizeof(float)};
+  row.weights = static_cast<float*>(stream.worker_scratch(worker, static_cast<std::size_t>(bytes)));
   row.ids = reinterpret_cast<std::int32_t*>(row.weights + padded(vocab));
-  row.blocks = reinterpret_cast<Mass*>(row.ids + padded(vocab));
+  row.agreeing = row.ids + padded(vocab);
+  row.block_mass = reinterpret_cast<Mass*>(row.agreeing + padded(vocab));
+  row.block_top = reinterpret_cast<float*>(row.block_mass + blocks);
   return row;
 }
 
 std::int32_t sample_row(const ops::SampleArgs& args, std::int64_t t, Row row) {
   row.logits = args.logits.row<const float>(t);
-  row.top = HWY_DYNAMIC_DISPATCH(top_logit)(row.logits, row.vocab);
+  row.top = HWY_DYNAMIC_DISPATCH(top_logit)(row.logits, row.vocab, row.block_top);
   row.temperature = args.temperature.row<const float>(0)[t];
   if (!(row.temperature >= ops::kGreedyTemperature) || !std::isfinite(row.top)) {
     return static_cast<std::int32_t>(
         HWY_DYNAMIC_DISPATCH(find_logit)(row.logits, row.vocab, row.top));
   }
   row.total = HWY_DYNAMIC_DISPATCH(weigh_row)(row.logits, row.vocab, row.top, row.temperature,
-                                              row.weights, row.blocks);
+                                              row.weights, row.block_mass);
   const Filters filters = filters_of(args, t);
   const std::uint64_t random = random_of(args, t);
   if (!filters.ranks(row.vocab) && !(filters.min_p > 0)) return draw_from_all(row, random);
