@@ -19,15 +19,15 @@ enum class VariableKind : std::uint8_t { kText, kInt, kFloat, kSwitch };
 // One environment variable that a launch looks at.
 struct Variable {
   std::string_view name = {};
-  VariableKind kind = VariableKind::kText;
   std::string_view initial = {};  // the default as it would be set; empty: none
-  double low = -1e18;             // numbers lie in [low, high]
-  double high = 1e18;
-  // A number out of range is ignored with a warning, as the library that reads the variable does.
-  bool lenient = false;
-  Support support = Support::kNotBuilt;
   std::string_view help = {};
   std::string_view note = {};  // for Support::kNoNeed…: what happens instead
+  double low = -1e18;          // numbers lie in [low, high]
+  double high = 1e18;
+  VariableKind kind = VariableKind::kText;
+  Support support = Support::kNotBuilt;
+  // A number out of range is ignored with a warning, as the library that reads the variable does.
+  bool lenient = false;
 };
 
 // The one table of them, in the order of docs/flags.md.

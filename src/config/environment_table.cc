@@ -11,7 +11,7 @@ constexpr Variable text(std::string_view name,
                         Support support,
                         std::string_view help,
                         std::string_view note = {}) {
-  return {.name = name, .support = support, .help = help, .note = note};
+  return {.name = name, .help = help, .note = note, .support = support};
 }
 
 constexpr Variable number(std::string_view name,
@@ -22,13 +22,13 @@ constexpr Variable number(std::string_view name,
                           std::string_view help,
                           std::string_view note = {}) {
   return {.name = name,
-          .kind = VariableKind::kInt,
           .initial = initial,
+          .help = help,
+          .note = note,
           .low = low,
           .high = high,
-          .support = support,
-          .help = help,
-          .note = note};
+          .kind = VariableKind::kInt,
+          .support = support};
 }
 
 constexpr Variable on_off(std::string_view name,
@@ -37,11 +37,11 @@ constexpr Variable on_off(std::string_view name,
                           std::string_view help,
                           std::string_view note = {}) {
   return {.name = name,
-          .kind = VariableKind::kSwitch,
           .initial = initial,
-          .support = support,
           .help = help,
-          .note = note};
+          .note = note,
+          .kind = VariableKind::kSwitch,
+          .support = support};
 }
 
 constexpr Variable lenient(Variable variable) {

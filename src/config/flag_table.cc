@@ -7,33 +7,33 @@
 namespace fathom::config {
 
 std::span<const FlagGroup> flag_groups() {
-  static const std::array kGroups = {
+  static const std::array groups = {
       model_flags(),         http_flags(),     limits_flags(),      device_flags(),
       graphs_flags(),        parallel_flags(), speculation_flags(), disaggregation_flags(),
       observability_flags(), newer_flags(),    fathom_flags(),      lora_flags(),
       multimodal_flags()};
-  return kGroups;
+  return groups;
 }
 
 std::span<const Flag* const> all_flags() {
-  static const std::vector<const Flag*> kFlags = [] {
+  static const std::vector<const Flag*> every = [] {
     std::vector<const Flag*> flags;
     for (const FlagGroup& group : flag_groups()) {
       for (const Flag& flag : group.flags) flags.push_back(&flag);
     }
     return flags;
   }();
-  return kFlags;
+  return every;
 }
 
 std::optional<std::size_t> find_flag(std::string_view name) {
-  static const std::unordered_map<std::string_view, std::size_t> kPlaces = [] {
+  static const std::unordered_map<std::string_view, std::size_t> by_name = [] {
     std::unordered_map<std::string_view, std::size_t> places;
     for (const Flag* flag : all_flags()) places.emplace(flag->name, places.size());
     return places;
   }();
-  const auto found = kPlaces.find(name);
-  if (found == kPlaces.end()) return std::nullopt;
+  const auto found = by_name.find(name);
+  if (found == by_name.end()) return std::nullopt;
   return found->second;
 }
 

@@ -47,12 +47,12 @@ struct Flag {
   std::string_view newer_spellings = {};      // further ones, of Generation::kNewer
   Generation generation = Generation::kSeed;  // of `spellings`
   FlagKind kind = FlagKind::kSwitch;
+  Support support = Support::kNotBuilt;
   std::string_view initial = {};  // the default as it would be typed; empty: none, a switch is off
   std::string_view choices = {};  // the values that the parser accepts; empty: any of its kind
-  Support support = Support::kNotBuilt;
-  std::string_view values = {};  // those that `support` is about, others are not built; empty: all
-  std::string_view help = {};    // without full stop
-  std::string_view note = {};    // for kNoNeed…: what happens instead
+  std::string_view values = {};   // those that `support` is about, others are not built; empty: all
+  std::string_view help = {};     // without full stop
+  std::string_view note = {};     // for kNoNeed…: what happens instead
 };
 
 struct FlagGroup {

@@ -117,13 +117,13 @@ std::string words_of(const Json& value) {
 }  // namespace
 
 FlagValues::FlagValues() {
-  static const std::vector<Json> kDefaults = [] {
+  static const std::vector<Json> every_default = [] {
     std::vector<Json> defaults;
     for (const Flag* flag : all_flags()) defaults.push_back(default_value(*flag));
     return defaults;
   }();
-  entries_.resize(kDefaults.size());
-  for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i].value = kDefaults[i];
+  entries_.resize(every_default.size());
+  for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i].value = every_default[i];
 }
 
 const FlagValues::Entry& FlagValues::entry(std::string_view name) const {

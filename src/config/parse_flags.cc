@@ -31,18 +31,18 @@ std::vector<Spelling> make_spellings() {
 }
 
 const std::vector<Spelling>& spellings() {
-  static const std::vector<Spelling> kAll = make_spellings();
-  return kAll;
+  static const std::vector<Spelling> every = make_spellings();
+  return every;
 }
 
 const Spelling* exact_spelling(std::string_view text) {
-  static const std::unordered_map<std::string_view, const Spelling*> kByText = [] {
+  static const std::unordered_map<std::string_view, const Spelling*> places = [] {
     std::unordered_map<std::string_view, const Spelling*> by_text;
     for (const Spelling& spelling : spellings()) by_text.emplace(spelling.text, &spelling);
     return by_text;
   }();
-  const auto found = kByText.find(text);
-  return found == kByText.end() ? nullptr : found->second;
+  const auto found = places.find(text);
+  return found == places.end() ? nullptr : found->second;
 }
 
 // The one spelling that begins with `prefix` among one set of generations; null when there is none.
@@ -143,6 +143,7 @@ class Parser {
       switch (word.kind) {
         case Word::Kind::kEndOfFlags:
           flags_ended = true;
+          unrecognized_ += " --";  // nothing can stand behind it
           break;
         case Word::Kind::kFlag:
           if (word.spelling->flag == nullptr) {

@@ -228,7 +228,7 @@ TEST(ParseFlags, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error("--nonsense 3"), "unrecognized arguments: --nonsense 3");
   EXPECT_EQ(error("--port 1 stray"), "unrecognized arguments: stray");
   EXPECT_EQ(error("-x"), "unrecognized arguments: -x");
-  EXPECT_EQ(error("-- --port 1"), "unrecognized arguments: --port 1");
+  EXPECT_EQ(error("-- --port 1"), "unrecognized arguments: -- --port 1");
   EXPECT_EQ(error("--disaggregation-mode both"),
             "argument --disaggregation-mode: invalid choice: 'both' (choose from 'null', "
             "'prefill', 'decode')");

@@ -95,7 +95,8 @@ Status check_devices_by_gpu(const Resolution& r, const std::string& text) {
   }
   std::string keys;
   for (const JsonMember& member : *parsed->as_object()) {
-    keys += (keys.empty() ? "" : ", ") + member.key;
+    keys += keys.empty() ? "" : ", ";
+    keys += member.key;
     if (!member.value.is_string()) {
       return invalid_argument(shown + ": GPU " + member.key + ": " +
                               wrong_json_kind("a string of device names", member.value));
@@ -139,16 +140,15 @@ void plan_load_balance(Resolution& r) {
   const std::string method = r.flags.text("load_balance_method");
   const Role role = r.plan.role;
   std::string& chosen = r.plan.load_balance;
-  if (method == "auto") {
-    chosen = role == Role::kPrefill ? "follow_bootstrap_room" : "round_robin";
-  } else if (method == "round_robin" || method == "minimum_tokens") {
-    chosen = role == Role::kUnified ? "round_robin" : "follow_bootstrap_room";
-  } else if (method == "decode_round_robin") {
-    chosen = role == Role::kPrefill ? "follow_bootstrap_room" : "round_robin";
-  } else if (method == "shortest_queue") {
-    chosen = "total_requests";
+  // Those that take turns, and on which side of a handover they follow the room instead.
+  const bool takes_turns = method == "auto" || method == "round_robin" ||
+                           method == "minimum_tokens" || method == "decode_round_robin";
+  const bool turns_on_decode = method == "auto" || method == "decode_round_robin";
+  if (takes_turns) {
+    const bool by_room = role == Role::kPrefill || (role == Role::kDecode && !turns_on_decode);
+    chosen = by_room ? "follow_bootstrap_room" : "round_robin";
   } else {
-    chosen = method;
+    chosen = method == "shortest_queue" ? "total_requests" : method;
   }
   if (method == "minimum_tokens") {
     r.warn(r.flags.shown("load_balance_method") + " is out of date and works as round_robin");
@@ -160,7 +160,7 @@ void plan_load_balance(Resolution& r) {
 }
 
 Status parse_log_level(const FlagValues& flags, LogThreshold& level) {
-  static const std::map<std::string, LogThreshold, std::less<>> kLevels = {
+  static const std::map<std::string, LogThreshold, std::less<>> levels = {
       {"debug", LogThreshold::kDebug},
       {"info", LogThreshold::kInfo},
       {"warning", LogThreshold::kWarning},
@@ -170,8 +170,8 @@ Status parse_log_level(const FlagValues& flags, LogThreshold& level) {
   std::ranges::transform(name, name.begin(), [](unsigned char c) {
     return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   });
-  const auto found = kLevels.find(name);
-  if (found == kLevels.end()) {
+  const auto found = levels.find(name);
+  if (found == levels.end()) {
     return invalid_argument(flags.shown("log_level") +
                             ": expected debug, info, warning, error or critical");
   }

@@ -56,7 +56,8 @@ Status check_buckets(const FlagValues& flags, std::string_view name) {
   std::vector<double> numbers;
   for (std::size_t i = 1; i < given->size(); ++i) {
     const std::optional<double> number = number_of((*given)[i]);
-    if (!number.has_value()) return invalid_argument(shown + ": expected numbers after " + rule);
+    if (!number.has_value())
+      return invalid_argument(std::string(shown).append(": expected numbers after ").append(rule));
     numbers.push_back(*number);
   }
   return rule == "tse" ? check_tse(shown, numbers) : check_custom(shown, numbers);

@@ -47,10 +47,11 @@ struct MemoryClass {
 };
 
 // By what SGLang calls T4 and 4080; A10 and 4090; A100 40 GB; H100 and A100 80 GB; H200; B200.
+constexpr std::int64_t kGib = 1024;  // in MiB
 constexpr MemoryClass kMemoryClasses[] = {
-    {20 * 1024, 2048, 8, 8},      {35 * 1024, 2048, 24, 80},
-    {60 * 1024, 4096, 32, 160},   {90 * 1024, 8192, 256, 512},
-    {160 * 1024, 8192, 256, 512}, {std::int64_t{1} << 40, 16384, 512, 512}};
+    {20 * kGib, 2048, 8, 8},      {35 * kGib, 2048, 24, 80},
+    {60 * kGib, 4096, 32, 160},   {90 * kGib, 8192, 256, 512},
+    {160 * kGib, 8192, 256, 512}, {std::int64_t{1} << 40, 16384, 512, 512}};
 
 // Rounded to three digits of the decimal fraction, as Python's round() does.
 double three_digits(double value) {
@@ -73,7 +74,7 @@ double derived_memory_fraction(const Resolution& r, std::int64_t total_mib) {
   if (flags.is_on("enable_dp_attention")) {
     reserved_mib += graph_max * number("dp_size") * (graph_max > 300 ? 4.5 : 3.0);
   }
-  if (total_mib > 60 * 1024) reserved_mib = std::max(reserved_mib, 10.0 * 1024);
+  if (total_mib > 60 * kGib) reserved_mib = std::max(reserved_mib, 10.0 * 1024);
   const std::string algorithm = flags.text("speculative_algorithm");
   if (algorithm == "STANDALONE") {
     reserved_mib += 6 * 1024;
@@ -81,7 +82,8 @@ double derived_memory_fraction(const Resolution& r, std::int64_t total_mib) {
     reserved_mib += 2 * 1024;
   }
   if (flags.is_on("enable_piecewise_cuda_graph")) {
-    reserved_mib += static_cast<double>(flags.integer("piecewise_cuda_graph_max_tokens") / 8);
+    const std::int64_t whole_mib = flags.integer("piecewise_cuda_graph_max_tokens") / 8;
+    reserved_mib += static_cast<double>(whole_mib);
   }
   const auto total = static_cast<double>(total_mib);
   return three_digits((total - reserved_mib) / total);
