@@ -67,7 +67,10 @@ HWY_INLINE F32x8 weight8(F32x8 x, const Scale& scale) {
 
 // Copies `count` (< 16) logits and fills up with those of weight 0.
 HWY_INLINE void copy_tail(const float* x, std::int64_t count, float* tail) {
-  for (std::int64_t j = 0; j < kLanes; ++j) tail[j] = j < count ? x[j] : kLowest;
+  for (std::int64_t j = 0; j < kLanes; ++j) {
+    tail[j] = kLowest;
+    if (j < count) tail[j] = x[j];
+  }
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -85,9 +85,11 @@ std::vector<float> defined_logprobs(const std::vector<float>& x, float temperatu
   const float t = temperature < 1e-6F ? 1 : temperature;
   const float top = *std::max_element(x.begin(), x.end());
   std::vector<float> terms;
+  terms.reserve(x.size());
   for (const float logit : x) terms.push_back(exp_f32((logit - top) / t));
   const double log_sum = log_f64(static_cast<double>(canonical_sum(terms)));
   std::vector<float> logprobs;
+  logprobs.reserve(x.size());
   for (const float logit : x) {
     logprobs.push_back(static_cast<float>((static_cast<double>(logit) - static_cast<double>(top)) /
                                               static_cast<double>(t) -
