@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -11,23 +13,28 @@ namespace fathom::wire {
 
 // The node process's end of the way to one engine.
 //
-// Threads: any, at once.
+// A request that submit() took has exactly one last output (Finish other than kNone), whatever
+// becomes of the engine.
+//
+// Threads: any, at once. A request's outputs keep their order when one thread at a time takes them.
 class EngineClient {
  public:
   virtual ~EngineClient() = default;
 
-  // Never waits. kResourceExhausted when the engine's queue is full, kUnavailable when it is gone;
-  // nothing is sent then.
+  // Never waits. kResourceExhausted when the link holds as many requests as it may, kUnavailable
+  // when the engine is gone or going; nothing is sent then. Requires an id that was never used.
   virtual Status submit(GenerateRequest request) = 0;
 
   // Ends a request within a step: its last output has Finish::kAbort, unless it has already
-  // finished. Never refused, an id that is not known is ignored.
+  // finished. Never refused; ids that are not known, have finished or are being aborted are
+  // ignored.
   virtual void abort(RequestId id) = 0;
 
   // Everything the engine has told since the last call, at most one output per request: what came
   // in several steps is put together. Never waits.
   virtual std::vector<TokenOutput> take_outputs() = 0;
 
+  // As of the engine's last step; kept when the engine is gone.
   virtual EngineLoad load() const = 0;
 };
 
@@ -38,28 +45,38 @@ class EnginePort {
  public:
   virtual ~EnginePort() = default;
 
-  // What the node process has sent since the last call, in order. With `wait`, sleeps until there
-  // is something or the link is closed. `deadline_ns` (0: none) bounds the sleep.
+  // What the node process has sent since the last call, in the order in which it came. With
+  // `wait`, sleeps until there is something or the link is closed. `deadline_ns` (of now_ns(); 0:
+  // none) bounds the sleep.
   virtual std::vector<ToEngine> receive(bool wait, std::int64_t deadline_ns) = 0;
 
   // Whether the node process wants the engine to end.
   virtual bool closed() const = 0;
 
-  // Hands the outputs of a step over; never waits, never loses. May be empty.
+  // Hands the outputs of a step over; never waits, never loses. May be empty. Requires requests
+  // that were received and have had no last output.
   virtual void publish(std::vector<TokenOutput> outputs) = 0;
 
   virtual void publish_load(const EngineLoad& load) = 0;
+
+  // The engine's last word, whatever ended it: requests that have had no last output, received or
+  // not, end with Finish::kAbort and `why`, and submit() is refused with `why`'s message. Nothing
+  // may be published afterwards. Of these requests' counts only those that wait in an output are
+  // told, so an engine that still can publishes the last outputs of what it knows first. Requires
+  // !why.ok().
+  virtual void end(const Status& why) = 0;
 };
 
 // Both ends in one process.
 //
-// The way to the engine holds at most `max_unfinished` requests: submit() counts those whose last
-// output the engine has not published yet. The way back is bounded by that too, since outputs that
-// the node process has not taken are put together per request. Aborts are one per request.
+// The link holds at most `max_unfinished` requests: those whose last output the node process has
+// not taken yet. That bounds both ways. To the engine go one request and one abort of each at most;
+// back comes one output of each, since what has not been taken is put together.
 class InprocLink {
  public:
-  // `on_output` is called from the engine's thread whenever outputs came to an empty way back: it
-  // should wake whoever calls take_outputs(), and not do the work itself.
+  // `on_output` is called from the engine's thread, without a lock, whenever outputs came to an
+  // empty way back: it should wake whoever calls take_outputs(), and not do the work itself.
+  // Requires max_unfinished > 0.
   InprocLink(std::size_t max_unfinished, std::function<void()> on_output);
   ~InprocLink();
   InprocLink(const InprocLink&) = delete;

@@ -11,7 +11,8 @@
 // them as they are; links between processes serialise exactly these.
 namespace fathom::wire {
 
-// Chosen by the node process, ascending, never used twice in its life.
+// Chosen by the node process, ascending, never used twice in its life: of two requests the one with
+// the lower id is the older one. Threads that submit at once may reach the engine in another order.
 using RequestId = std::uint64_t;
 using TokenId = std::int32_t;
 
