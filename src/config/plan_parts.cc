@@ -98,8 +98,9 @@ Status check_devices_by_gpu(const Resolution& r, const std::string& text) {
     keys += keys.empty() ? "" : ", ";
     keys += member.key;
     if (!member.value.is_string()) {
-      return invalid_argument(shown + ": GPU " + member.key + ": " +
-                              wrong_json_kind("a string of device names", member.value));
+      return invalid_argument(wrong_json_kind("a string of device names", member.value))
+          .in("GPU " + member.key)
+          .in(shown);
     }
   }
   const LayoutPlan& layout = r.plan.layout;
