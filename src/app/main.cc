@@ -28,13 +28,13 @@ constexpr std::array kCommands = {
             fathom::app::run_launch_server},
     Command{"serve", "the same; the model may come first: fathom serve MODEL",
             fathom::app::run_serve},
-    Command{"flag_document", "", fathom::app::run_flag_document},  // for docs/flags.md
+    Command{"flag_document", "print the page of launch flags, docs/flags.md",
+            fathom::app::run_flag_document},
 };
 
 void print_help(std::ostream& out) {
   out << "Fathom serves DeepSeek-V3.2.\n\nusage: fathom COMMAND [options]\n\n";
   for (const Command& command : kCommands) {
-    if (command.summary.empty()) continue;
     out << "  " << std::left << std::setw(15) << command.name << command.summary << "\n";
   }
   out << "\n'fathom COMMAND --help' lists a command's options.\n";
