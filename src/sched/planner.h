@@ -11,9 +11,10 @@ namespace fathom::sched {
 
 // One request as the planner sees it. Its tokens are the prompt and what was generated, `known`
 // of them; cache rows exist for the first `computed`. A step that computes row known - 1 gives the
-// next token.
+// next token. A sequence that waits, new or retracted, has computed = pages = 0: what a retracted
+// one had generated is part of what it computes again.
 struct SequenceView {
-  wire::RequestId id = 0;            // ascending in order of arrival
+  wire::RequestId id = 0;            // ascending in age: the lower is the older
   bool running = false;              // holds pages; else it waits with none
   std::int32_t known = 0;            // >= 1
   std::int32_t computed = 0;         // < known
@@ -30,9 +31,9 @@ struct Budget {
   std::int32_t chunk_tokens = 8192;         // --chunked-prefill-size: prompt rows of one step
   std::int32_t max_prefill_tokens = 16384;  // --max-prefill-tokens; the tighter of the two holds
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
-  std::int32_t max_logit_rows = 64;         // >= max_running
+  std::int32_t max_logit_rows = 64;         // of decode and prompt rows; >= max_running
   // Of a request's remaining tokens (at most reserve_clip), this part is thought to be needed when
-  // it is admitted. The engine raises it after a retraction and lets it sink while there is none.
+  // something is admitted beside it: sched::Reserve. In [0, 1].
   float reserve_ratio = 0.7F;
   std::int32_t reserve_clip = 4096;
 };
@@ -41,7 +42,7 @@ struct Budget {
 struct PlannedRows {
   wire::RequestId id = 0;
   std::int32_t first = 0;
-  std::int32_t rows = 0;
+  std::int32_t rows = 0;        // >= 1
   std::int32_t new_pages = 0;   // to take from the pool before the step
   std::int32_t logit_rows = 0;  // the last so many of the rows need logits
   bool admitted = false;        // was waiting
@@ -49,21 +50,36 @@ struct PlannedRows {
 };
 
 struct StepPlan {
-  std::vector<wire::RequestId> retract;  // give all pages back and wait again, before anything else
-  std::vector<PlannedRows> rows;  // decode rows first, then prompt rows; ids ascending in each
+  // Youngest first. They give all pages back and wait again, before anything else.
+  std::vector<wire::RequestId> retract;
+  // Decode rows, then prompt rows of running sequences, then of admitted ones; ids ascending in
+  // each. At most one entry per sequence.
+  std::vector<PlannedRows> rows;
   bool empty() const { return rows.empty(); }
 };
 
-// Plans one step. `sequences` are all unfinished requests, ids ascending.
+// Plans one step, which is empty only if `sequences` is. These are unfinished requests, ids
+// ascending: all that run, and the oldest of those that wait (waiting ones beyond the oldest
+// max_running cannot change the plan). Takes time in proportion to their number.
 //
-// - Every running sequence that needs just one more row (decode) takes part in every step. Pages
-//   that they lack are taken from the youngest running sequences, which are retracted; the oldest
-//   is never retracted, so it finishes, and so does everything after it.
-// - What remains of the token budget goes to prompt rows: first running sequences, then waiting
-// ones
-//   in order of arrival, and none overtakes an older one that does not fit yet.
-// - A waiting sequence is admitted when the pages of all its known tokens and the reserve of every
-//   running sequence fit, or when nothing runs at all.
+// - Pages. A running sequence holds the pages of all its known tokens: those of the prompt from its
+//   admission on, another whenever a generated token needs it. If these are more than the pool has,
+//   the youngest running sequences are retracted until they fit, and nothing is admitted. The
+//   oldest is never retracted, so it finishes, and so does everything after it.
+// - Decode. Every running sequence that needs just one more row takes part in every step. These
+//   rows are beside the limits of prompt rows.
+// - Prompt rows go to running sequences, then to waiting ones, the older first: as many as
+//   min(chunk_tokens, max_prefill_tokens), max_prefill_requests and the logit rows that decode
+//   leaves allow. Prompts are cut anywhere, so every step is filled and no prompt is too long.
+// - Admission is in order of age; none overtakes an older one that does not fit yet. It takes a row
+//   of this step at least, and room in the pool for the known tokens and the reserve of it and of
+//   all that run. When nothing runs, the oldest is admitted whatever its reserve.
+// - The reserve of a sequence is what reserve_ratio says and at least G tokens, but never more than
+//   it may generate. G is page_tokens beyond the steps that the admitted sequence takes at the
+//   longest to its next token: whatever was admitted generates page_tokens tokens (or ends) before
+//   it can be retracted again. That holds while younger requests never come with lower ids.
+//
+// So the running sequences are always the oldest unfinished ones.
 //
 // Requires that each sequence alone fits: known + remaining - 1 rows in budget.pages, and that the
 // views agree with the budget (pages held sum to at most budget.pages).
