@@ -49,7 +49,8 @@ struct ServiceOptions {
   bool cache_report = false;           // usage tells how much of the prompt was cached
   std::uint64_t random_seed = 0;       // of the seeds drawn for requests that bring none
   std::size_t max_samples = 1024;      // prompts × n of one HTTP request
-  bool health_generates = true;        // /health asks the engine; false: only the state
+  std::size_t max_call_tokens = std::size_t{1} << 24;  // in the prompts of all of them
+  bool health_generates = true;  // /health asks the engine; false: only the state
   std::chrono::milliseconds health_timeout{20000};
   int work_threads = 2;                 // that parse, render and tokenize
   std::size_t max_waiting_work = 4096;  // requests that wait for such a thread: more get 503
@@ -65,6 +66,8 @@ enum class ServiceState : std::uint8_t {
   kUnhealthy,  // as kStarting: the warm-up failed or the engine ended
   kDraining,   // refuses new work with 503, finishes what it has
 };
+
+struct Core;
 
 // The HTTP endpoints of a worker, between http::Server and one engine (docs/api.md).
 //
@@ -108,7 +111,6 @@ class Service {
   void abort_all();
 
  private:
-  struct Core;
   std::unique_ptr<Core> core_;
 };
 

@@ -1,0 +1,45 @@
+#include "api/channel.h"
+
+#include "api/refusal.h"
+
+namespace fathom::api {
+
+Channel::Channel(std::shared_ptr<http::Exchange> exchange, const http::Request& request)
+    : exchange_(std::move(exchange)) {
+  if (const std::string* origin = request.headers.find("Origin")) origin_ = *origin;
+}
+
+void Channel::allow_origin(http::Response& response) const {
+  if (origin_.empty()) return;
+  // Named, not "*": browsers refuse that beside credentials.
+  response.headers.add("Access-Control-Allow-Origin", origin_);
+  response.headers.add("Access-Control-Allow-Credentials", "true");
+  response.headers.add("Vary", "Origin");
+}
+
+void Channel::respond(http::Response response) {
+  allow_origin(response);
+  exchange_->respond(std::move(response));
+}
+
+void Channel::start_events(std::string events) {
+  http::Response response;
+  response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
+  response.headers.add("Cache-Control", "no-cache");
+  allow_origin(response);
+  response.body = std::move(events);
+  exchange_->start(std::move(response));
+}
+
+http::Response preflight_response(const http::Request& request) {
+  http::Response response = text_response(200, "OK");
+  response.headers.add("Access-Control-Allow-Methods",
+                       "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+  response.headers.add("Access-Control-Max-Age", "600");
+  if (const std::string* wanted = request.headers.find("Access-Control-Request-Headers")) {
+    response.headers.add("Access-Control-Allow-Headers", *wanted);
+  }
+  return response;
+}
+
+}  // namespace fathom::api

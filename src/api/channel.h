@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "http/message.h"
+#include "http/server.h"
+
+namespace fathom::api {
+
+// The way back to one client: its exchange, and what its browser wants to read in the headers.
+//
+// Threads: as Exchange; copies are the same channel.
+class Channel {
+ public:
+  Channel(std::shared_ptr<http::Exchange> exchange, const http::Request& request);
+
+  void respond(http::Response response);
+  // Starts a text/event-stream with its first events.
+  void start_events(std::string events);
+  // False when the peer is gone.
+  bool write(std::string events) { return exchange_->write(std::move(events)); }
+  void finish() { exchange_->finish(); }
+  void on_gone(std::function<void()> gone) { exchange_->on_gone(std::move(gone)); }
+
+ private:
+  void allow_origin(http::Response& response) const;
+
+  std::shared_ptr<http::Exchange> exchange_;
+  std::string origin_;  // empty: no browser asks
+};
+
+// The answer to a browser that asks whether it may send `request`: it may.
+http::Response preflight_response(const http::Request& request);
+
+}  // namespace fathom::api

@@ -1,0 +1,93 @@
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "api/core.h"
+#include "api/openai_fields.h"
+#include "api/openai_reply.h"
+
+namespace fathom::api {
+
+namespace {
+
+constexpr std::int32_t kDefaultMaxTokens = 16;
+
+using Prompt = std::vector<wire::TokenId>;
+
+Prompt encode(const Core& core, const std::string& text) {
+  return core.tokenizer->encode(text, {.add_special_tokens = true});
+}
+
+// One element of a list of prompts: a text or a list of ids.
+std::optional<Refusal> read_prompt(const Core& core,
+                                   const Json& value,
+                                   const std::string& name,
+                                   std::vector<Prompt>& out) {
+  if (const std::string* text = value.as_string()) {
+    out.push_back(encode(core, *text));
+    return std::nullopt;
+  }
+  return read_token_ids(value, name, core.options.vocab_size, out.emplace_back());
+}
+
+// A text, a list of texts, a list of ids or a list of lists of ids.
+std::optional<Refusal> read_prompts(const Core& core, const Json& body, std::vector<Prompt>& out) {
+  const Json* value = body.find_set("prompt");
+  if (value == nullptr) return Refusal::shape("prompt: is missing");
+  const Json::Array* elements = value->as_array();
+  if (elements == nullptr && !value->is_string()) {
+    return Refusal::shape("prompt: " +
+                          wrong_json_kind("a string, or an array of strings or token ids", *value));
+  }
+  if (!truthy(*value)) return Refusal::semantic("prompt: is empty");
+  if (elements == nullptr || elements->front().is_number()) {
+    return read_prompt(core, *value, "prompt", out);
+  }
+  if (elements->size() > core.options.max_samples) {
+    return Refusal::semantic("prompt: has " + std::to_string(elements->size()) +
+                             " elements, expected at most " +
+                             std::to_string(core.options.max_samples));
+  }
+  for (std::size_t i = 0; i < elements->size(); ++i) {
+    const std::string name = "prompt[" + std::to_string(i) + "]";
+    if (auto refusal = read_prompt(core, (*elements)[i], name, out)) return refusal;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared& out) {
+  if (core.tokenizer == nullptr) return no_tokenizer();
+  FieldReader fields(body);
+  SamplingFields sampling =
+      read_sampling(fields, SamplingDialect::kOpenAi, SamplingDefaults{}, core.options);
+  const auto most = fields.integer("max_tokens", 1, std::numeric_limits<std::int32_t>::max());
+  sampling.max_new_tokens = static_cast<std::int32_t>(most.value_or(kDefaultMaxTokens));
+  AnswerFacts facts = read_openai_facts(fields, core, sampling);
+  const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs);
+  facts.logprobs = top.has_value();
+  facts.top_logprobs = top.value_or(0) > 0;
+  check_request_fields(fields);
+  check_response_format(fields);
+  fields.not_built_unless_false("echo");
+  fields.not_built("suffix");
+  if (fields.refusal()) return fields.refusal();
+
+  std::vector<Prompt> prompts;
+  if (auto refusal = read_prompts(core, body, prompts)) return refusal;
+  for (Prompt& prompt : prompts) {
+    const auto logprobs =
+        answer_logprobs(facts.logprobs, static_cast<std::int32_t>(top.value_or(0)), prompt.size());
+    if (auto refusal = add_prompt(core, out, facts.id, std::move(prompt), sampling, logprobs)) {
+      return refusal;
+    }
+  }
+  facts.prompts = static_cast<std::uint32_t>(prompts.size());
+  out.rids = {facts.id};
+  out.stream = facts.stream;
+  out.reply = std::make_unique<CompletionReply>(std::move(facts), *core.tokenizer);
+  return std::nullopt;
+}
+
+}  // namespace fathom::api

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/call.h"
+#include "api/health.h"
+#include "api/registry.h"
+#include "api/sampling_fields.h"
+#include "api/service.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/work_queue.h"
+
+namespace fathom::api {
+
+// Seeds for requests that bring none: a fixed sequence for each --random-seed, so that a run with
+// the same requests in the same order repeats.
+//
+// Threads: any.
+class SeedStream {
+ public:
+  explicit SeedStream(std::uint64_t random_seed) : key_(random_seed) {}
+  std::uint64_t next();
+
+ private:
+  const std::uint64_t key_;
+  std::atomic<std::uint64_t> drawn_ = 0;
+};
+
+// Generated tokens per second between two looks at the engine's count.
+//
+// Threads: any.
+class Throughput {
+ public:
+  explicit Throughput(std::int64_t now_ns) : seen_ns_(now_ns) {}
+  // Looks closer together than a tenth of a second repeat the last rate.
+  double look(std::int64_t generated_tokens, std::int64_t now_ns);
+
+ private:
+  std::mutex mutex_;
+  std::int64_t seen_ns_;
+  std::int64_t seen_tokens_ = 0;
+  double rate_ = 0;
+};
+
+// What the endpoints share.
+struct Core {
+  Core(ServiceOptions options_in,
+       const text::Tokenizer* tokenizer_in,
+       wire::EngineClient& engine_in)
+      : options(std::move(options_in)),
+        tokenizer(tokenizer_in),
+        engine(engine_in),
+        seeds(options.random_seed),
+        throughput(now_ns()),
+        registry(engine_in),
+        health(registry, options.health_timeout),
+        work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes) {}
+
+  const ServiceOptions options;
+  const text::Tokenizer* tokenizer;  // null: token ids alone
+  wire::EngineClient& engine;
+  Service::Timer timer;
+  std::atomic<ServiceState> state = ServiceState::kStarting;
+  SeedStream seeds;
+  Throughput throughput;
+  std::atomic<std::size_t> open_calls = 0;
+  Registry registry;
+  HealthProbes health;
+  WorkQueue work;  // the last member: its threads use the others
+};
+
+// A request and the way back.
+struct Arrival {
+  http::Request request;
+  Channel channel;
+};
+
+// Makes a call of a request's body. What is refused leaves `out` without meaning.
+using Prepare = std::optional<Refusal> (*)(Core& core, const Json& body, Prepared& out);
+
+// Reads, prepares and sends a generating request, the work on a thread of core.work.
+void start_call(Core& core, Arrival arrival, Prepare prepare, ErrorForm form);
+
+// Runs an endpoint that needs no engine on a thread of core.work.
+using Answer = http::Response (*)(const Core& core, const Json& body);
+void start_work(Core& core, Arrival arrival, Answer answer);
+
+// Appends the requests of one prompt to `out`, one for each sample, with a seed drawn for them when
+// there is none. Refuses what context and pool cannot hold; `rid` is for the message.
+std::optional<Refusal> add_prompt(Core& core,
+                                  Prepared& out,
+                                  const std::string& rid,
+                                  std::vector<wire::TokenId> prompt,
+                                  const SamplingFields& sampling,
+                                  const wire::LogprobParams& logprobs);
+
+// The 32 hexadecimal digits that name a request without a rid.
+std::string random_id();
+
+// Why an endpoint that reads or writes text refuses, when there is no tokenizer.
+Refusal no_tokenizer();
+
+std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out);
+std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared& out);
+std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& out);
+http::Response tokenize(const Core& core, const Json& body);
+http::Response detokenize(const Core& core, const Json& body);
+
+// Endpoints that tell what there is (info.cc). None waits.
+http::Response list_models(Core& core, const http::Request& request);
+http::Response get_model(Core& core, const http::Request& request);
+http::Response model_info(Core& core, const http::Request& request);
+http::Response server_info(Core& core, const http::Request& request);
+http::Response get_load(Core& core, const http::Request& request);
+http::Response flush_cache(Core& core, const http::Request& request);
+http::Response abort_request(Core& core, const http::Request& request);
+
+// Answers a request by its path and method (routes.cc).
+void route(Core& core, Arrival arrival);
+
+}  // namespace fathom::api

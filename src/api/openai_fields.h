@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "api/core.h"
+#include "api/openai_reply.h"
+#include "api/request_fields.h"
+
+namespace fathom::api {
+
+// The best alternatives that a request may ask for at each position.
+inline constexpr std::int64_t kMaxTopLogprobs = 1024;
+
+// What chat and completions read alike: rid, model, stream, stream_options, and how `sampling`
+// shows tokens. Logprobs, prompts and samples are left to the caller.
+AnswerFacts read_openai_facts(FieldReader& fields,
+                              const Core& core,
+                              const SamplingFields& sampling);
+
+// The rid of a request for one answer: a string, or a list of one. A new one when there is none.
+std::string read_rid(FieldReader& fields);
+
+// The log-probabilities of an answer, none of its prompt.
+wire::LogprobParams answer_logprobs(bool wanted, std::int32_t top, std::size_t prompt_tokens);
+
+}  // namespace fathom::api

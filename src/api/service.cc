@@ -1,0 +1,44 @@
+#include "api/service.h"
+
+#include <utility>
+
+#include "api/core.h"
+#include "base/check.h"
+
+namespace fathom::api {
+
+Service::Service(ServiceOptions options,
+                 const text::Tokenizer* tokenizer,
+                 wire::EngineClient& engine)
+    : core_(std::make_unique<Core>(std::move(options), tokenizer, engine)) {
+  const ServiceOptions& resolved = core_->options;
+  FATHOM_CHECK(resolved.vocab_size > 0 && resolved.context_tokens > 0);
+  FATHOM_CHECK(resolved.max_prompt_tokens > 0);
+}
+
+Service::~Service() = default;
+
+void Service::set_timer(Timer timer) { core_->timer = std::move(timer); }
+
+void Service::handle(http::Request request, std::shared_ptr<http::Exchange> exchange) {
+  Channel channel(std::move(exchange), request);
+  route(*core_, {std::move(request), std::move(channel)});
+}
+
+std::string Service::error_body(int status, std::string_view message) {
+  return api::error_body(Refusal::of(status, std::string(message)));
+}
+
+void Service::on_outputs() {
+  if (core_->registry.deliver()) core_->health.sign_of_life();
+}
+
+void Service::set_state(ServiceState state) { core_->state = state; }
+
+ServiceState Service::state() const { return core_->state; }
+
+std::size_t Service::unfinished() const { return core_->open_calls; }
+
+void Service::abort_all() { core_->registry.abort_all(); }
+
+}  // namespace fathom::api

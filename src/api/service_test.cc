@@ -1,0 +1,487 @@
+#include "api/service.h"
+
+#include <atomic>
+#include <map>
+#include <random>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "api/service_testing.h"
+
+namespace fathom::api {
+namespace {
+
+using wire::Finish;
+
+http::Request request_with(std::string_view method, std::string_view path) {
+  http::Request request;
+  request.method = method;
+  request.path = path;
+  return request;
+}
+
+// Life of a call
+
+TEST(Service, ALeavingClientEndsItsRequests) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a","stream":true,"sampling_params":{"n":2}})");
+  const auto requests = rig.engine.wait_requests(2);
+
+  exchange->leave();
+
+  EXPECT_EQ(rig.engine.wait_aborts(2),
+            (std::vector<wire::RequestId>{requests[0].id, requests[1].id}));
+  EXPECT_EQ(rig.service->unfinished(), 1U);
+  for (const auto& request : requests) {
+    rig.publish(ServiceRig::last(ServiceRig::piece(request, "x"), Finish::kAbort));
+  }
+  rig.wait_idle();
+  EXPECT_FALSE(exchange->complete());
+}
+
+TEST(Service, AFailedWriteEndsTheRequest) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a","stream":true})");
+  const auto request = rig.engine.wait_requests(1)[0];
+  rig.publish(ServiceRig::piece(request, "x"));
+
+  exchange->leave();  // asks for the first abort
+  rig.publish(ServiceRig::piece(request, "y", 1));
+
+  EXPECT_GE(rig.engine.wait_aborts(2).size(), 2U);
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "", 2), Finish::kAbort));
+  rig.wait_idle();
+}
+
+TEST(Service, AFullQueueIsAnswered503) {
+  ServiceRig rig;
+  rig.engine.refuse({Code::kResourceExhausted, "full"});
+
+  const http::Response response = rig.ask("POST", "/generate", R"({"text":"a"})");
+
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(*response.headers.find("Retry-After"), "1");
+  EXPECT_EQ(response.body,
+            R"({"object":"error","message":"The request queue is full.","type":"503",)"
+            R"("param":null,"code":503})");
+}
+
+TEST(Service, APartOfACallThatDoesNotFitTakesTheRestBack) {
+  ServiceRig rig;
+  rig.engine.refuse({Code::kResourceExhausted, "full"}, 2);
+
+  const http::Response response =
+      rig.ask("POST", "/generate", R"({"text":"a","rid":"r","sampling_params":{"n":3}})");
+
+  EXPECT_EQ(response.status, 503);
+  const auto sent = rig.engine.requests();
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(rig.engine.wait_aborts(2), (std::vector<wire::RequestId>{sent[0].id, sent[1].id}));
+  rig.publish(ServiceRig::last(ServiceRig::piece(sent[0], "late"), Finish::kAbort));
+
+  rig.engine.refuse({});
+  rig.post("/generate", R"({"text":"a","rid":"r"})");
+  EXPECT_EQ(rig.engine.wait_requests(3).size(), 3U) << "the rid is free again";
+}
+
+TEST(Service, AnEngineThatIsGoneIsAnswered503) {
+  ServiceRig rig;
+  rig.engine.refuse({Code::kUnavailable, "the engine has ended"});
+
+  EXPECT_EQ(rig.ask("POST", "/generate", R"({"text":"a"})").body,
+            R"({"object":"error","message":"the engine has ended","type":"503",)"
+            R"("param":null,"code":503})");
+}
+
+TEST(Service, ARidInFlightIsRefused) {
+  ServiceRig rig;
+  auto first = rig.post("/generate", R"({"text":"a","rid":"r"})");
+  const auto request = rig.engine.wait_requests(1)[0];
+
+  EXPECT_EQ(rig.ask("POST", "/generate", R"({"text":"a","rid":"r"})").status, 400);
+
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "x"), Finish::kLength));
+  rig.post("/generate", R"({"text":"a","rid":"r"})");
+  EXPECT_EQ(rig.engine.wait_requests(2).size(), 2U);
+}
+
+TEST(Service, AbortRequestEndsThatRidAndNoOther) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a","rid":"r"})");
+  rig.post("/generate", R"({"text":"a","rid":"r2"})");
+  const auto requests = rig.engine.wait_requests(2);
+
+  const http::Response response = rig.ask("POST", "/abort_request", R"({"rid":"r"})");
+  EXPECT_EQ(rig.ask("POST", "/abort_request", R"({"rid":"unknown"})").status, 200);
+
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "");
+  EXPECT_EQ(rig.engine.wait_aborts(1), std::vector<wire::RequestId>{requests[0].id});
+
+  auto output = ServiceRig::last(ServiceRig::piece(requests[0], "x"), Finish::kAbort);
+  output.error = Status(Code::kCancelled, "asked to end");
+  rig.publish(output);
+  EXPECT_NE(exchange->wait().body.find(
+                R"("finish_reason":{"type":"abort","message":"asked to end","status_code":null,)"),
+            std::string::npos)
+      << exchange->response().body;
+}
+
+TEST(Service, AbortAllEndsEverything) {
+  ServiceRig rig;
+  rig.post("/generate", R"({"text":"a"})");
+  rig.post("/generate", R"({"text":"a"})");
+  rig.engine.wait_requests(2);
+
+  rig.ask("POST", "/abort_request", R"({"abort_all":true})");
+
+  EXPECT_EQ(rig.engine.wait_aborts(2).size(), 2U);
+}
+
+TEST(Service, AFailureBeforeTheAnswerHasItsStatus) {
+  const std::map<Code, int> expected{{Code::kInvalidArgument, 400},
+                                     {Code::kResourceExhausted, 503},
+                                     {Code::kUnavailable, 503},
+                                     {Code::kDeadlineExceeded, 504},
+                                     {Code::kInternal, 500}};
+  for (const auto& [code, status] : expected) {
+    for (const char* body : {R"({"text":"a"})", R"({"text":"a","stream":true})"}) {
+      ServiceRig rig;
+      auto exchange = rig.post("/generate", body);
+      const auto request = rig.engine.wait_requests(1)[0];
+
+      auto output = ServiceRig::last(ServiceRig::piece(request, ""), Finish::kAbort);
+      output.error = Status(code, "why");
+      rig.publish(output);
+
+      EXPECT_EQ(exchange->wait().status, status) << code_name(code) << body;
+      rig.wait_idle();
+    }
+  }
+}
+
+TEST(Service, AFailureInAStreamIsAnEventAndEndsTheOtherSamples) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a","stream":true,"sampling_params":{"n":2}})");
+  const auto requests = rig.engine.wait_requests(2);
+  rig.publish(ServiceRig::piece(requests[0], "x"));
+
+  auto output = ServiceRig::last(ServiceRig::piece(requests[0], "", 1), Finish::kAbort);
+  output.error = Status(Code::kUnavailable, "the device is gone");
+  rig.publish(output);
+
+  const std::vector<std::string> events = events_of(exchange->wait().body);
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(events[1], R"({"error":{"message":"the device is gone"}})");
+  EXPECT_EQ(events[2], "[DONE]");
+  EXPECT_EQ(rig.engine.wait_aborts(2).size(), 2U);
+}
+
+TEST(Service, OneCallOfOutputsWritesOncePerConnection) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a","stream":true,"sampling_params":{"n":3}})");
+  const auto requests = rig.engine.wait_requests(3);
+
+  for (const auto& request : requests) rig.engine.publish(ServiceRig::piece(request, "x"));
+  rig.service->on_outputs();
+  EXPECT_EQ(exchange->writes(), 1);
+  for (const auto& request : requests) {
+    rig.engine.publish(ServiceRig::last(ServiceRig::piece(request, "y", 1), Finish::kLength));
+  }
+  rig.service->on_outputs();
+
+  EXPECT_EQ(exchange->writes(), 2);
+  EXPECT_EQ(events_of(exchange->wait().body).size(), 7U);
+}
+
+TEST(Service, DrainingRefusesNewWorkAndFinishesTheOld) {
+  ServiceRig rig;
+  auto exchange = rig.post("/generate", R"({"text":"a"})");
+  const auto request = rig.engine.wait_requests(1)[0];
+
+  rig.service->set_state(ServiceState::kDraining);
+  EXPECT_EQ(rig.ask("POST", "/generate", R"({"text":"a"})").status, 503);
+  EXPECT_EQ(rig.service->unfinished(), 1U);
+  rig.service->abort_all();
+  EXPECT_EQ(rig.engine.wait_aborts(1), std::vector<wire::RequestId>{request.id});
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "x"), Finish::kAbort));
+
+  EXPECT_EQ(exchange->wait().status, 200);
+  rig.wait_idle();
+}
+
+// Health
+
+TEST(Health, IsDownUntilUpAndWhileDraining) {
+  ServiceRig rig;
+  for (const ServiceState state :
+       {ServiceState::kStarting, ServiceState::kUnhealthy, ServiceState::kDraining}) {
+    rig.service->set_state(state);
+    EXPECT_EQ(rig.ask("GET", "/health").status, 503);
+  }
+}
+
+TEST(Health, ProbesOnceForAllWhoAskAndAnswersAtTheFirstOutput) {
+  ServiceRig rig;
+  auto one = rig.send("GET", "/health");
+  auto two = rig.send("GET", "/health_generate");
+
+  const auto requests = rig.engine.wait_requests(1);
+  EXPECT_EQ(requests.size(), 1U);
+  EXPECT_EQ(requests[0].prompt, std::vector<wire::TokenId>{0});
+  EXPECT_EQ(requests[0].sampling.max_new_tokens, 1);
+  EXPECT_FALSE(one->complete());
+  rig.publish(ServiceRig::last(ServiceRig::piece(requests[0], "x"), Finish::kLength));
+
+  EXPECT_EQ(one->wait().status, 200);
+  EXPECT_EQ(one->response().body, "");
+  EXPECT_EQ(two->wait().status, 200);
+  rig.send("GET", "/health");
+  EXPECT_EQ(rig.engine.wait_requests(2).size(), 2U) << "the next one probes again";
+}
+
+TEST(Health, AnyOutputIsASignOfLifeButAnAbortIsNot) {
+  ServiceRig rig;
+  rig.post("/generate", R"({"text":"a","stream":true})");
+  const auto request = rig.engine.wait_requests(1)[0];
+  auto exchange = rig.send("GET", "/health");
+  const auto probe = rig.engine.wait_requests(2)[1];
+
+  rig.publish(ServiceRig::last(ServiceRig::piece(probe, ""), Finish::kAbort));
+  EXPECT_FALSE(exchange->complete());
+  rig.publish(ServiceRig::piece(request, "x"));
+
+  EXPECT_EQ(exchange->wait().status, 200);
+}
+
+TEST(Health, AFullQueueIsNoReasonToSayNo) {
+  ServiceRig rig;
+  rig.post("/generate", R"({"text":"a","stream":true})");
+  const auto request = rig.engine.wait_requests(1)[0];
+  rig.engine.refuse({Code::kResourceExhausted, "full"});
+
+  auto exchange = rig.send("GET", "/health");
+  EXPECT_FALSE(exchange->complete());
+  rig.publish(ServiceRig::piece(request, "x"));
+
+  EXPECT_EQ(exchange->wait().status, 200);
+}
+
+TEST(Health, AnEngineThatIsGoneOrSilentIsUnhealthy) {
+  ServiceRig rig;
+  std::function<void()> when_due;
+  std::chrono::milliseconds delay{0};
+  rig.service->set_timer([&](std::chrono::milliseconds after, std::function<void()> work) {
+    delay = after;
+    when_due = std::move(work);
+  });
+
+  auto silent = rig.send("GET", "/health");
+  EXPECT_FALSE(silent->complete());
+  EXPECT_EQ(delay.count(), 20000);
+  when_due();
+  EXPECT_EQ(silent->wait().status, 503);
+  EXPECT_EQ(rig.engine.wait_aborts(1).size(), 1U);
+
+  const auto probe = rig.engine.requests()[0];
+  rig.publish(ServiceRig::last(ServiceRig::piece(probe, ""), Finish::kAbort));
+  rig.engine.refuse({Code::kUnavailable, "gone"});
+  EXPECT_EQ(rig.ask("GET", "/health").status, 503);
+}
+
+TEST(Health, CanBeAskedForTheStateAlone) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.health_generates = false;
+  ServiceRig rig(options);
+
+  EXPECT_EQ(rig.ask("GET", "/health").status, 200);
+  EXPECT_TRUE(rig.engine.requests().empty());
+}
+
+// Routes and small endpoints
+
+TEST(Routes, TellWhatIsUnknownWrongOrNotBuilt) {
+  ServiceRig rig;
+
+  EXPECT_EQ(rig.ask("GET", "/nothing").body,
+            R"({"object":"error","message":"Not Found","type":"404","param":null,"code":404})");
+  const http::Response wrong = rig.ask("GET", "/generate");
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(*wrong.headers.find("Allow"), "POST, PUT");
+  EXPECT_EQ(rig.ask("POST", "/v1/responses").body,
+            R"({"object":"error","message":"not built yet: /v1/responses","type":"501",)"
+            R"("param":null,"code":501})");
+  EXPECT_EQ(rig.ask("POST", "/update_weights_from_disk").status, 501);
+  EXPECT_EQ(rig.ask("POST", "/v1/embeddings").status, 400);
+  EXPECT_EQ(rig.ask("GET", "/ping").status, 200);
+}
+
+TEST(Routes, V1WantsJsonBodies) {
+  ServiceRig rig;
+  http::Request request = request_with("POST", "/v1/completions");
+  request.headers.add("Content-Type", "text/plain");
+  request.body = R"({"prompt":"a"})";
+
+  EXPECT_EQ(rig.send(request)->wait().body,
+            R"({"object":"error","message":"Unsupported Media Type: Content-Type was )"
+            R"(\"text/plain\", expected application/json","type":"Bad Request","param":null,)"
+            R"("code":400})");
+
+  request.path = "/generate";
+  request.body = R"({"text":"a"})";
+  rig.send(request);
+  EXPECT_EQ(rig.engine.wait_requests(1).size(), 1U);
+}
+
+TEST(Routes, AnswerBrowsersOfAnyOrigin) {
+  ServiceRig rig;
+  http::Request request = request_with("OPTIONS", "/v1/completions");
+  request.headers.add("Origin", "http://page.example");
+  request.headers.add("Access-Control-Request-Headers", "authorization");
+
+  const http::Response preflight = rig.send(request)->wait();
+  EXPECT_EQ(preflight.status, 200);
+  EXPECT_EQ(*preflight.headers.find("Access-Control-Allow-Origin"), "http://page.example");
+  EXPECT_EQ(*preflight.headers.find("Access-Control-Allow-Headers"), "authorization");
+
+  request.method = "GET";
+  request.path = "/v1/models";
+  EXPECT_EQ(*rig.send(request)->wait().headers.find("Access-Control-Allow-Origin"),
+            "http://page.example");
+  EXPECT_EQ(rig.ask("GET", "/v1/models").headers.find("Access-Control-Allow-Origin"), nullptr);
+}
+
+TEST(Info, TellsModels) {
+  ServiceRig rig;
+  const std::string card =
+      R"({"id":"tiny","object":"model","created":0,"owned_by":"sglang","root":"tiny",)"
+      R"("parent":null,"max_model_len":1000})";
+
+  EXPECT_EQ(without_times(rig.ask("GET", "/v1/models").body),
+            R"({"object":"list","data":[)" + card + "]}");
+  EXPECT_EQ(without_times(rig.ask("GET", "/v1/models/tiny").body), card);
+  const http::Response unknown = rig.ask("GET", "/v1/models/a/b");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_EQ(unknown.body,
+            R"({"error":{"message":"The model 'a/b' does not exist",)"
+            R"("type":"invalid_request_error","param":"model","code":"model_not_found"}})");
+}
+
+TEST(Info, TellsModelServerAndLoad) {
+  ServiceRig rig;
+  wire::EngineLoad load;
+  load.running = 3;
+  load.waiting = 2;
+  load.pages_used = 5;
+  rig.engine.set_load(load);
+
+  EXPECT_EQ(rig.ask("GET", "/model_info").body,
+            R"({"model_path":"/models/tiny","tokenizer_path":"/models/tiny","is_generation":true,)"
+            R"("preferred_sampling_params":null,"weight_version":"default",)"
+            R"("has_image_understanding":false,"has_audio_understanding":false,)"
+            R"("model_type":"deepseek_v32","architectures":["DeepseekV32ForCausalLM"]})");
+  EXPECT_EQ(rig.ask("GET", "/get_server_info").body,
+            R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
+            R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
+            R"("kvcache":0,"token_capacity":4096,"graph":0}}],"version":"0.1"})");
+  const std::string told = rig.ask("GET", "/get_load").body;
+  EXPECT_TRUE(told.starts_with(
+      R"([{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":320,"ts_tic":)"))
+      << told;
+}
+
+TEST(Info, FlushesTheCacheOnlyWhenIdle) {
+  ServiceRig rig;
+  EXPECT_EQ(rig.ask("POST", "/flush_cache").status, 200);
+  rig.post("/generate", R"({"text":"a"})");
+  rig.engine.wait_requests(1);
+
+  EXPECT_EQ(rig.ask("GET", "/flush_cache").status, 400);
+}
+
+TEST(Tokens, GoBothWays) {
+  ServiceRig rig;
+
+  EXPECT_EQ(rig.ask("POST", "/v1/tokenize", R"({"prompt":"ab<eos>"})").body,
+            R"({"tokens":[97,98,256],"count":3,"max_model_len":1000})");
+  EXPECT_EQ(rig.ask("POST", "/tokenize", R"({"prompt":["a","bc"]})").body,
+            R"({"tokens":[[97],[98,99]],"count":[1,2],"max_model_len":1000})");
+  EXPECT_EQ(rig.ask("POST", "/detokenize", R"({"tokens":[97,256,98]})").body, R"({"text":"ab"})");
+  EXPECT_EQ(
+      rig.ask("POST", "/v1/detokenize", R"({"tokens":[[97,256],[]],"skip_special_tokens":false})")
+          .body,
+      R"({"text":["a<eos>",""]})");
+  EXPECT_EQ(rig.ask("POST", "/tokenize", "{}").status, 400);
+  EXPECT_EQ(rig.ask("POST", "/detokenize", R"({"tokens":[-1]})").status, 400);
+  EXPECT_EQ(rig.ask("POST", "/detokenize", R"({"tokens":"a"})").status, 400);
+}
+
+// Many streams at once: an engine thread tells random pieces of random streams, while clients come
+// on other threads; every stream's text arrives once and in order.
+TEST(Service, ManyStreamsKeepTheirTextAndOrder) {
+  constexpr int kClients = 3;
+  constexpr int kPerClient = 25;
+  constexpr std::size_t kLength = 40;
+  ServiceOptions options = ServiceRig::default_options();
+  options.incremental_streaming = true;
+  options.work_threads = 2;
+  ServiceRig rig(options);
+  std::vector<std::vector<std::shared_ptr<FakeExchange>>> exchanges(kClients);
+  std::vector<std::thread> clients;
+  for (int client = 0; client < kClients; ++client) {
+    clients.emplace_back([&, client] {
+      for (int i = 0; i < kPerClient; ++i) {
+        const std::string id = std::to_string(client) + "_" + std::to_string(i);
+        exchanges[static_cast<std::size_t>(client)].push_back(
+            rig.post("/generate", R"({"text":"a","stream":true,"rid":")" + id + "\"}"));
+      }
+    });
+  }
+
+  // The text of a request is its id's last letter over and over, then 'a', 'b', …
+  std::mt19937 random(11);
+  std::map<wire::RequestId, std::size_t> sent;
+  std::size_t finished = 0;
+  while (finished < kClients * kPerClient) {
+    const auto requests = rig.engine.requests();
+    for (int step = 0; step < 20 && !requests.empty(); ++step) {
+      const auto& request = requests[random() % requests.size()];
+      std::size_t& at = sent[request.id];
+      if (at >= kLength) continue;
+      const std::size_t count = std::min<std::size_t>(1 + random() % 5, kLength - at);
+      std::string text;
+      for (std::size_t i = 0; i < count; ++i) text += static_cast<char>('a' + (at + i) % 26);
+      auto output = ServiceRig::piece(request, text, at);
+      at += count;
+      if (at == kLength) {
+        output.finish = Finish::kLength;
+        ++finished;
+      }
+      // At most one output per request and call, as the link promises.
+      rig.engine.publish(output);
+      rig.service->on_outputs();
+    }
+  }
+  for (std::thread& client : clients) client.join();
+
+  std::string expected;
+  for (std::size_t i = 0; i < kLength; ++i) expected += static_cast<char>('a' + i % 26);
+  for (const auto& of_client : exchanges) {
+    for (const auto& exchange : of_client) {
+      std::string text;
+      const auto events = events_of(exchange->wait().body);
+      for (const std::string& event : events) {
+        if (event == "[DONE]") continue;
+        const std::size_t begin = event.find(':') + 2;
+        text += event.substr(begin, event.find('"', begin) - begin);
+      }
+      EXPECT_EQ(text, expected);
+      EXPECT_EQ(events.back(), "[DONE]");
+    }
+  }
+  rig.wait_idle();
+}
+
+}  // namespace
+}  // namespace fathom::api
