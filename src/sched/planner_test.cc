@@ -293,6 +293,16 @@ TEST(PlanStep, ARetractedSequenceWaitsBeforeYoungerOnesAndIsComputedAgain) {
   EXPECT_TRUE(plan.rows[1].admitted);
 }
 
+TEST(PlanStep, AgeIsTheIdEvenWhenAnOlderOneComesLate) {
+  Budget budget = roomy();
+  EXPECT_THAT(rows_of(plan_step({waiting(1, 4), decoding(2, 9)}, budget)),
+              ElementsAre(IdRows{2, 1}, IdRows{1, 4}));
+
+  budget.pages = 3;
+  EXPECT_THAT(rows_of(plan_step({waiting(1, 4), decoding(2, 9)}, budget)),
+              ElementsAre(IdRows{2, 1}));
+}
+
 // With a ratio of 0 and no least growth, 2 would be admitted into any room for its 40 rows, compute
 // them in chunks, and lose them to the growth of 1 before its next token, again and again.
 TEST(PlanStep, WhatIsAdmittedHasRoomToGetAhead) {
@@ -306,6 +316,39 @@ TEST(PlanStep, WhatIsAdmittedHasRoomToGetAhead) {
 
   budget.pages -= 1;
   EXPECT_THAT(rows_of(plan_step(both, budget)), ElementsAre(IdRows{1, 1}));
+}
+
+TEST(PlanStep, TheRoomToGetAheadCoversTheStepsOfOlderPrompts) {
+  Budget budget = roomy();
+  budget.max_running = 4;
+  budget.max_logit_rows = 7;
+  budget.chunk_tokens = 10;
+  budget.max_prefill_requests = 2;
+  // In this step 1 takes the 7 logit rows, 2 the other 3 rows. Held up by 19 + 11 rows, 10 a step,
+  // by 19 + 1 logit rows, of which 4 are for prompts, and by 2 prompts, 2 a step: 3 + 5 + 1 steps,
+  // besides the first and the last. With a page, 15 rows of growth.
+  const std::vector<SequenceView> both = {scored(prefilling(1, 26, 0, 40), 0), waiting(2, 14, 40)};
+
+  budget.pages = pages_for(26 + 15) + pages_for(14 + 15);
+  EXPECT_THAT(rows_of(plan_step(both, budget)), ElementsAre(IdRows{1, 7}, IdRows{2, 3}));
+
+  budget.pages = pages_for(26 + 15) + pages_for(14 + 14);
+  EXPECT_THAT(rows_of(plan_step(both, budget)), ElementsAre(IdRows{1, 7}));
+}
+
+TEST(PlanStep, EachAdmittedOneAsksItsOwnRoomOfAllOthers) {
+  Budget budget = roomy();
+  budget.chunk_tokens = 10;
+  // 2 completes in this step and asks for 5 rows of growth, 3 needs more steps and asks for 10.
+  const std::vector<SequenceView> sequences = {decoding(1, 20, 60), waiting(2, 4, 60),
+                                               waiting(3, 36, 40)};
+
+  budget.pages = pages_for(20 + 10) + pages_for(4 + 10) + pages_for(36 + 10);
+  EXPECT_THAT(rows_of(plan_step(sequences, budget)),
+              ElementsAre(IdRows{1, 1}, IdRows{2, 4}, IdRows{3, 6}));
+
+  budget.pages -= 1;
+  EXPECT_THAT(rows_of(plan_step(sequences, budget)), ElementsAre(IdRows{1, 1}, IdRows{2, 4}));
 }
 
 TEST(PlanStep, TheYoungestOfAHugeQueueDoNotMatter) {
