@@ -417,66 +417,73 @@ TEST(Tokens, GoBothWays) {
   EXPECT_EQ(rig.ask("POST", "/detokenize", R"({"tokens":"a"})").status, 400);
 }
 
-// Many streams at once: an engine thread tells random pieces of random streams, while clients come
-// on other threads; every stream's text arrives once and in order.
+constexpr std::size_t kStreamLength = 40;
+
+// Characters [begin, end) of what every stream is sent.
+std::string stream_text(std::size_t begin, std::size_t end) {
+  std::string text;
+  for (std::size_t i = begin; i < end; ++i) text += static_cast<char>('a' + i % 26);
+  return text;
+}
+
+// Tells random pieces of random requests until `streams` of them are finished.
+void tell_streams(ServiceRig& rig, std::size_t streams, std::mt19937& random) {
+  std::map<wire::RequestId, std::size_t> sent;
+  for (std::size_t finished = 0; finished < streams;) {
+    const auto requests = rig.engine.requests();
+    if (requests.empty()) continue;
+    const auto& request = requests[random() % requests.size()];
+    std::size_t& at = sent[request.id];
+    if (at >= kStreamLength) continue;
+    const std::size_t end = std::min(at + 1 + random() % 5, kStreamLength);
+    auto output = ServiceRig::piece(request, stream_text(at, end), at);
+    at = end;
+    if (at == kStreamLength) {
+      output.finish = Finish::kLength;
+      ++finished;
+    }
+    rig.publish(output);
+  }
+}
+
+// The texts of a stream's events, one after the other.
+std::string text_of(const std::vector<std::string>& events) {
+  constexpr std::string_view kStart = "{\"text\":\"";
+  std::string text;
+  for (const std::string& event : events) {
+    if (!event.starts_with(kStart)) continue;
+    text += event.substr(kStart.size(), event.find('"', kStart.size()) - kStart.size());
+  }
+  return text;
+}
+
+// An engine tells pieces while clients come on other threads.
 TEST(Service, ManyStreamsKeepTheirTextAndOrder) {
-  constexpr int kClients = 3;
-  constexpr int kPerClient = 25;
-  constexpr std::size_t kLength = 40;
+  constexpr std::size_t kClients = 3;
+  constexpr std::size_t kPerClient = 25;
   ServiceOptions options = ServiceRig::default_options();
   options.incremental_streaming = true;
   options.work_threads = 2;
   ServiceRig rig(options);
   std::vector<std::vector<std::shared_ptr<FakeExchange>>> exchanges(kClients);
   std::vector<std::thread> clients;
-  for (int client = 0; client < kClients; ++client) {
-    clients.emplace_back([&, client] {
-      for (int i = 0; i < kPerClient; ++i) {
-        const std::string id = std::to_string(client) + "_" + std::to_string(i);
-        exchanges[static_cast<std::size_t>(client)].push_back(
-            rig.post("/generate", R"({"text":"a","stream":true,"rid":")" + id + "\"}"));
+  clients.reserve(kClients);
+  for (auto& of_client : exchanges) {
+    clients.emplace_back([&rig, &of_client] {
+      for (std::size_t i = 0; i < kPerClient; ++i) {
+        of_client.push_back(rig.post("/generate", R"({"text":"a","stream":true})"));
       }
     });
   }
 
-  // The text of a request is its id's last letter over and over, then 'a', 'b', …
   std::mt19937 random(11);
-  std::map<wire::RequestId, std::size_t> sent;
-  std::size_t finished = 0;
-  while (finished < kClients * kPerClient) {
-    const auto requests = rig.engine.requests();
-    for (int step = 0; step < 20 && !requests.empty(); ++step) {
-      const auto& request = requests[random() % requests.size()];
-      std::size_t& at = sent[request.id];
-      if (at >= kLength) continue;
-      const std::size_t count = std::min<std::size_t>(1 + random() % 5, kLength - at);
-      std::string text;
-      for (std::size_t i = 0; i < count; ++i) text += static_cast<char>('a' + (at + i) % 26);
-      auto output = ServiceRig::piece(request, text, at);
-      at += count;
-      if (at == kLength) {
-        output.finish = Finish::kLength;
-        ++finished;
-      }
-      // At most one output per request and call, as the link promises.
-      rig.engine.publish(output);
-      rig.service->on_outputs();
-    }
-  }
+  tell_streams(rig, kClients * kPerClient, random);
   for (std::thread& client : clients) client.join();
 
-  std::string expected;
-  for (std::size_t i = 0; i < kLength; ++i) expected += static_cast<char>('a' + i % 26);
   for (const auto& of_client : exchanges) {
     for (const auto& exchange : of_client) {
-      std::string text;
       const auto events = events_of(exchange->wait().body);
-      for (const std::string& event : events) {
-        if (event == "[DONE]") continue;
-        const std::size_t begin = event.find(':') + 2;
-        text += event.substr(begin, event.find('"', begin) - begin);
-      }
-      EXPECT_EQ(text, expected);
+      EXPECT_EQ(text_of(events), stream_text(0, kStreamLength));
       EXPECT_EQ(events.back(), "[DONE]");
     }
   }

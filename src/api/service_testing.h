@@ -58,6 +58,8 @@ class FakeEngine final : public wire::EngineClient {
   // Waits until so many were submitted since the start, and returns copies of them.
   std::vector<wire::GenerateRequest> wait_requests(std::size_t count);
   std::vector<wire::GenerateRequest> requests() const;
+  // Those that came since the last call.
+  std::vector<wire::GenerateRequest> take_requests();
   // Waits until so many aborts came.
   std::vector<wire::RequestId> wait_aborts(std::size_t count);
 

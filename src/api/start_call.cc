@@ -180,10 +180,12 @@ std::optional<Refusal> add_prompt(Core& core,
   request.logprobs = logprobs;
   request.stream_interval = sampling.stream_interval;
   request.prompt = std::move(prompt);
-  for (std::uint32_t sample = 0; sample < sampling.samples; ++sample) {
+  for (std::uint32_t sample = 0; sample + 1 < sampling.samples; ++sample) {
     request.sampling.sample = sample;
-    out.requests.push_back(sample + 1 == sampling.samples ? std::move(request) : request);
+    out.requests.push_back(request);
   }
+  request.sampling.sample = sampling.samples - 1;
+  out.requests.push_back(std::move(request));
   return std::nullopt;
 }
 
