@@ -68,6 +68,8 @@ double double_of(std::string_view text) {
 
 }  // namespace
 
+Json::Json(Value value) : value_(std::move(value)) {}
+
 Json Json::boolean(bool value) { return Json(Value(std::in_place_type<bool>, value)); }
 
 Json Json::integer(std::int64_t value) {
@@ -93,9 +95,13 @@ Json Json::string(std::string value) {
   return Json(Value(std::in_place_type<std::string>, std::move(value)));
 }
 
+Json Json::array() { return array(Array()); }
+
 Json Json::array(Array elements) {
   return Json(Value(std::in_place_type<Array>, std::move(elements)));
 }
+
+Json Json::object() { return object(Object()); }
 
 Json Json::object(Object members) {
   return Json(Value(std::in_place_type<Object>, std::move(members)));

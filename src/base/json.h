@@ -36,9 +36,11 @@ class Json {
   static std::optional<Json> number_from_text(std::string_view text);
   // Strings made here may hold any bytes; those of parse_json() are valid UTF-8.
   static Json string(std::string value);
-  static Json array(Array elements = {});
+  static Json array();
+  static Json array(Array elements);
+  static Json object();
   // Requires that no two members share a key.
-  static Json object(Object members = {});
+  static Json object(Object members);
 
   Kind kind() const { return static_cast<Kind>(value_.index()); }
   bool is_null() const { return kind() == Kind::kNull; }
@@ -81,7 +83,7 @@ class Json {
   };
   using Value = std::variant<std::monostate, bool, Number, std::string, Array, Object>;
 
-  explicit Json(Value value) : value_(std::move(value)) {}
+  explicit Json(Value value);
 
   Value value_;  // in the order of Kind
 };

@@ -52,8 +52,7 @@ TEST(ParseJson, NumbersKeepAllTheirDigits) {
        {"0", "-0", "123456789012345678901234567890", "-99999999999999999999",
         "18446744073709551616", "1e400", "0.1000", "1E-7", "3.141592653589793238462643383279"}) {
     EXPECT_EQ(*parsed(number).as_number_text(), number);
-    EXPECT_EQ(to_json(parsed("[" + number + " , " + number + "]")),
-              "[" + number + "," + number + "]");
+    EXPECT_EQ(to_json(parsed("[ " + number + " ,0]")), "[" + number + ",0]");
   }
 }
 

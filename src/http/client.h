@@ -1,28 +1,24 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <string_view>
 
 #include "base/status.h"
 #include "http/message.h"
+#include "http/url.h"
 
 namespace fathom::http {
 
-// "http://host[:port][/path]" in its parts. kInvalidArgument says what is wrong.
-struct Url {
-  std::string host;
-  std::uint16_t port = 80;
-  std::string path;  // starts with '/', or is empty
-};
-Result<Url> parse_url(std::string_view text);
-
 struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5000};
-  std::chrono::milliseconds read_timeout{600000};  // without a byte from the peer
+  std::chrono::milliseconds read_timeout{600000};  // without a byte from the peer, or taken by it
+  // When set by another thread or a signal handler, whatever waits ends within a tenth of a second
+  // with kCancelled. Outlives the client.
+  const std::atomic<bool>* cancel = nullptr;
+  std::size_t max_body_bytes = std::size_t{1} << 30;  // of an answer that send() collects
 };
 
 // Requests over one kept connection, one at a time; connects when needed and again when the peer
@@ -31,13 +27,17 @@ struct ClientOptions {
 // Threads: one at a time.
 class Client {
  public:
-  Client(Url url, const ClientOptions& options = {});
+  explicit Client(Url url, const ClientOptions& options = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // kUnavailable when the peer cannot be reached or breaks off. An answer with any status is a
-  // success.
+  // Sends method, target (or path and query when it is empty; both behind the URL's path), headers
+  // and body of `request`; Host and Content-Length are the client's business.
+  //
+  // kUnavailable when the peer cannot be reached, breaks off or answers what is not HTTP;
+  // kDeadlineExceeded after a timeout; kCancelled. The connection is closed then. An answer with
+  // any status is a success.
   Result<Response> send(const Request& request);
 
   // The same with the body handed out piece by piece as it comes; `on_piece` returns whether to go
@@ -50,19 +50,6 @@ class Client {
  private:
   struct State;
   std::unique_ptr<State> state_;
-};
-
-// Splits a text/event-stream into the data of its events.
-class EventParser {
- public:
-  // Appends bytes; calls `on_data` for each complete event with its data lines joined by '\n'.
-  // Returns false as soon as on_data does.
-  bool push(std::string_view bytes, const std::function<bool(std::string_view data)>& on_data);
-
- private:
-  std::string line_;
-  std::string data_;
-  bool has_data_ = false;
 };
 
 }  // namespace fathom::http

@@ -24,18 +24,23 @@ struct Request {
   std::string target;  // as sent: path and query
   std::string path;    // percent-decoded, without the query
   std::string query;   // as sent, without the '?'
-  Headers headers;
-  std::string body;  // whole
-  std::string peer;  // "127.0.0.1:40312"
+  Headers headers;     // of the head; trailers of a chunked body are dropped
+  std::string body;    // whole
+  std::string peer;    // "127.0.0.1:40312"
 };
 
 struct Response {
   int status = 200;
-  Headers headers;  // Content-Length, Connection and Date are the server's business
+  // Content-Length, Transfer-Encoding, Connection and Date are the server's business: what a
+  // handler puts there is not sent.
+  Headers headers;
   std::string body;
 };
 
 // "Not Found" …; "Unknown" for codes without a name.
 std::string_view reason_phrase(int status);
+
+// Equal without regard to the case of ASCII letters.
+bool same_word(std::string_view a, std::string_view b);
 
 }  // namespace fathom::http

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "cache/kv_store.h"
+#include "config/model_config.h"
+#include "model/model.h"
+#include "ops/op_set.h"
+#include "tensor/device.h"
+#include "wire/engine_link.h"
+
+namespace fathom::engine {
+
+struct EngineOptions {
+  std::int32_t context_tokens = 4096;       // prompt and answer of one request are below this
+  std::int32_t max_running = 1;             // requests that hold pages
+  std::int32_t chunk_tokens = 512;          // prompt rows of one step
+  std::int32_t max_prefill_tokens = 16384;  // the tighter of the two holds
+  std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
+  float reserve_ratio = 0.7F;               // sched::Reserve's start, at its meaning there
+  std::vector<wire::TokenId> end_tokens;    // end every answer unless it ignores them
+  // Asked after every step: whether what the weights lie in is still there.
+  std::function<Status()> weights_health;
+
+  // Rows that a model needs for these options.
+  std::int32_t max_rows() const { return chunk_tokens + max_running; }
+  std::int32_t max_logit_rows() const { return max_running > 64 ? max_running : 64; }
+};
+
+// The most tokens that a request's prompt and answer may have together.
+std::int32_t max_request_tokens(const EngineOptions& options, std::int32_t pages);
+
+// The step loop of one rank: takes requests, plans, runs, draws, publishes.
+//
+// A request's tokens and log-probabilities depend on the request alone: neither on the others, nor
+// on chunks, retractions and what the pool has room for.
+class Engine {
+ public:
+  // Everything given must outlive the engine. `model` was created for options.max_rows(),
+  // max_logit_rows() and context_tokens; the page pool has `store`'s pages.
+  static Result<std::unique_ptr<Engine>> create(const config::ModelConfig& config,
+                                                model::Model& model,
+                                                cache::KvStore& store,
+                                                const ops::OpSet& ops,
+                                                Device& device,
+                                                const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Serves `port` until it is closed; requests that are unfinished then, and those of a failed
+  // engine, end with Finish::kAbort and kUnavailable. A failure is the device's or the weights'.
+  // Called once; the calling thread is the engine's thread.
+  Status run(wire::EnginePort& port);
+
+ private:
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fathom::engine

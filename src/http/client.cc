@@ -1,0 +1,154 @@
+#include "http/client.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "http/client_socket.h"
+#include "http/response_parser.h"
+
+namespace fathom::http {
+
+namespace {
+
+constexpr std::size_t kReadBytes = 16 << 10;
+
+// What may be sent again when nobody knows whether it was done.
+bool repeatable(std::string_view method) {
+  constexpr std::array<std::string_view, 5> kMethods = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
+  return std::ranges::find(kMethods, method) != kMethods.end();
+}
+
+bool is_client_business(std::string_view name) {
+  return same_word(name, "Host") || same_word(name, "Content-Length") ||
+         same_word(name, "Transfer-Encoding");
+}
+
+std::string target_of(const Request& request) {
+  if (!request.target.empty()) return request.target;
+  return request.query.empty() ? request.path : request.path + "?" + request.query;
+}
+
+Result<std::string> head_of(const Url& url, const Request& request) {
+  std::string target = url.path + target_of(request);
+  if (target.empty()) target = "/";
+  std::string head =
+      request.method + " " + target + " HTTP/1.1\r\nHost: " + url.authority() + "\r\n";
+  for (const auto& [name, value] : request.headers.all()) {
+    if (is_client_business(name)) continue;
+    if ((name + value).find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+      return invalid_argument("header '" + name + "' has a line end or a NUL in it");
+    }
+    head += name + ": " + value + "\r\n";
+  }
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
+    head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
+  }
+  return head + "\r\n";
+}
+
+}  // namespace
+
+struct Client::State {
+  Url url;
+  ClientOptions options;
+  ClientSocket socket;
+  bool answered = false;  // the peer has said something to the last request
+
+  State(Url to, const ClientOptions& with)
+      : url(std::move(to)), options(with), socket(with.cancel) {}
+
+  Result<Response> exchange(const Request& request,
+                            const std::string& bytes,
+                            const std::function<void(const Response& head)>& on_head,
+                            const std::function<bool(std::string_view piece)>& on_piece);
+};
+
+Client::Client(Url url, const ClientOptions& options)
+    : state_(std::make_unique<State>(std::move(url), options)) {}
+
+Client::~Client() = default;
+
+// One request over the open socket.
+Result<Response> Client::State::exchange(
+    const Request& request,
+    const std::string& bytes,
+    const std::function<void(const Response& head)>& on_head,
+    const std::function<bool(std::string_view piece)>& on_piece) {
+  using Stage = ResponseParser::Stage;
+  answered = false;
+  // A peer may refuse in the middle of a body and close: what it said is worth more than that
+  // sending failed.
+  const Status sending = socket.send(bytes, options.read_timeout);
+  if (!sending.ok() && sending.code() != Code::kUnavailable) return sending;
+  ResponseParser parser(request.method == "HEAD");
+  std::array<char, kReadBytes> buffer{};
+  std::string input;
+  bool told_head = false;
+  while (true) {
+    const Result<std::size_t> count = socket.receive(buffer, options.read_timeout);
+    if (!count.ok()) return sending.ok() ? count.status() : sending;
+    if (*count == 0) parser.end();
+    if (*count != 0) answered = true;
+    input.append(buffer.data(), *count);
+    std::string piece;
+    input.erase(0, parser.push(input, piece));
+    if (parser.stage() == Stage::kFailed) {
+      return sending.ok() ? Status(Code::kUnavailable, parser.failure()) : sending;
+    }
+    if (parser.stage() == Stage::kHead) continue;
+    if (!std::exchange(told_head, true)) on_head(parser.head());
+    const bool go_on = piece.empty() || on_piece(piece);
+    if (!go_on) socket.close();
+    if (!go_on || parser.stage() == Stage::kComplete) break;
+  }
+  if (!parser.keep_alive() || !sending.ok() || !input.empty()) socket.close();
+  return parser.head();
+}
+
+Result<Response> Client::stream(const Request& request,
+                                const std::function<void(const Response& head)>& on_head,
+                                const std::function<bool(std::string_view piece)>& on_piece) {
+  State& state = *state_;
+  Result<std::string> bytes = head_of(state.url, request);
+  FATHOM_RETURN_IF_ERROR(bytes.status());
+  *bytes += request.body;
+  const std::string where = "http://" + state.url.authority();
+  while (true) {
+    const bool kept = state.socket.is_fresh();
+    if (!kept) {
+      state.socket.close();
+      FATHOM_RETURN_IF_ERROR(
+          state.socket.connect(state.url.host, state.url.port, state.options.connect_timeout));
+    }
+    Result<Response> response = state.exchange(request, *bytes, on_head, on_piece);
+    if (response.ok()) return response;
+    state.socket.close();
+    // A kept connection may have been closed while the request was on its way.
+    const bool closed_before = kept && !state.answered && repeatable(request.method) &&
+                               response.status().code() == Code::kUnavailable;
+    if (!closed_before) return response.status().in(where);
+  }
+}
+
+Result<Response> Client::send(const Request& request) {
+  std::string body;
+  bool too_large = false;
+  Result<Response> response = stream(
+      request, [](const Response&) {},
+      [&](std::string_view piece) {
+        too_large = body.size() + piece.size() > state_->options.max_body_bytes;
+        body += piece;
+        return !too_large;
+      });
+  if (too_large) {
+    return Status(
+        Code::kUnavailable,
+        "the answer has more than " + std::to_string(state_->options.max_body_bytes) + " bytes");
+  }
+  if (response.ok()) response->body = std::move(body);
+  return response;
+}
+
+}  // namespace fathom::http

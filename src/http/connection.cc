@@ -1,0 +1,456 @@
+#include "http/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utility>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/answer.h"
+#include "http/request_parser.h"
+#include "http/response_head.h"
+
+namespace fathom::http {
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+// Small, because every idle connection and every open stream has one; it grows under load.
+constexpr std::size_t kFirstReadBytes = 2 << 10;
+constexpr std::size_t kMaxReadBytes = 64 << 10;
+// Of requests behind the one that is being answered.
+constexpr std::size_t kReadAheadBytes = 64 << 10;
+// How long the peer has to read an error before the connection goes for good.
+constexpr std::chrono::milliseconds kLinger{2000};
+// Connections beyond the bound that are told so at one time; more are closed unheard.
+constexpr std::size_t kMaxTurnedAway = 256;
+
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+constexpr std::string_view kProcessing = "HTTP/1.1 102 Processing\r\n\r\n";
+
+// One coroutine reads requests and waits for their answers; the sending of an answer is a chain of
+// completions beside it, which costs less for each piece of a stream. Both run on the worker's
+// thread. The coroutine's frame and every operation under way share the connection.
+class TcpConnection final : public Connection, public std::enable_shared_from_this<TcpConnection> {
+ public:
+  TcpConnection(Worker& worker, tcp::socket socket, std::string peer, bool turned_away)
+      : worker_(worker),
+        state_(worker.state()),
+        socket_(std::move(socket)),
+        peer_(std::move(peer)),
+        turned_away_(turned_away),
+        parser_({state_.options.max_header_bytes, state_.options.max_body_bytes}) {
+    ++state_.connections;
+  }
+  TcpConnection(const TcpConnection&) = delete;
+  TcpConnection& operator=(const TcpConnection&) = delete;
+  ~TcpConnection() override { --state_.connections; }
+
+  void start() override;
+  void check(std::int64_t now) override;
+  void close_if_idle() override;
+  void close() override;
+
+ private:
+  enum class Outcome : std::uint8_t { kRequest, kRefused, kClosed };
+
+  // The coroutine and its parts.
+  asio::awaitable<void> run();
+  asio::awaitable<Outcome> read_request();
+  asio::awaitable<void> answer_request();
+  asio::awaitable<bool> read_some();
+  asio::awaitable<void> watch_peer();
+  asio::awaitable<void> send(std::string_view bytes);
+  asio::awaitable<void> refuse(int status, std::string message);
+  asio::awaitable<void> linger();
+  void note_stage();
+  void call_handler();
+  void end();
+
+  // The sending of an answer.
+  void flush();
+  void write_output();
+  void wrote(const error_code& error, std::size_t bytes);
+  void end_answer();
+  void probe();
+
+  void set_busy(bool busy);
+  void expire_after(std::chrono::milliseconds time);
+  bool closed() const { return !socket_.is_open(); }
+
+  Worker& worker_;
+  ServerState& state_;
+  tcp::socket socket_;
+  const std::string peer_;
+  const bool turned_away_;
+  RequestParser parser_;
+  std::string input_;  // read and not yet used
+  std::size_t read_bytes_ = kFirstReadBytes;
+  std::int64_t deadline_ns_ = 0;    // of what the coroutine waits for; 0: none
+  bool timed_out_ = false;          // it has passed
+  std::int64_t peer_ended_ns_ = 0;  // when the peer ended its half; 0: it has not
+  bool busy_ = false;
+
+  std::shared_ptr<Answer> answer_;  // while a request is being answered; shared with its exchange
+  Answer::Output output_;
+  std::size_t output_sent_ = 0;
+  bool writing_ = false;
+  std::int64_t write_deadline_ns_ = 0;
+  bool probed_ = false;
+  bool keep_alive_ = false;  // after the answer
+};
+
+void TcpConnection::start() {
+  asio::co_spawn(worker_.context(), run(),
+                 [self = shared_from_this()](const std::exception_ptr& thrown) {
+                   if (thrown != nullptr) log_error("http: " + self->peer_ + ": out of memory");
+                   self->end();
+                 });
+}
+
+void TcpConnection::end() {
+  close();
+  set_busy(false);
+  worker_.remove(this);
+}
+
+asio::awaitable<void> TcpConnection::run() {
+  if (turned_away_) {
+    co_await refuse(503, "there are " + std::to_string(state_.options.max_connections) +
+                             " connections already");
+    co_return;
+  }
+  expire_after(state_.options.header_timeout);
+  while (true) {
+    const Outcome outcome = co_await read_request();
+    if (outcome == Outcome::kClosed) co_return;
+    if (outcome == Outcome::kRefused) {
+      const RequestParser::Refusal refusal = parser_.refusal();
+      co_await refuse(refusal.status, refusal.message);
+      co_return;
+    }
+    co_await answer_request();
+    if (closed()) co_return;
+    if (!keep_alive_ || state_.draining) {
+      co_await linger();
+      co_return;
+    }
+  }
+}
+
+// Reads until the next request is whole.
+asio::awaitable<TcpConnection::Outcome> TcpConnection::read_request() {
+  while (true) {
+    const RequestParser::Stage before = parser_.stage();
+    input_.erase(0, parser_.push(input_));
+    const RequestParser::Stage stage = parser_.stage();
+    if (stage != before) note_stage();
+    if (stage == RequestParser::Stage::kComplete) co_return Outcome::kRequest;
+    if (stage == RequestParser::Stage::kRefused) co_return Outcome::kRefused;
+    if (stage == RequestParser::Stage::kBody && before != stage && input_.empty() &&
+        parser_.expects_continue()) {
+      co_await send(kContinue);
+    }
+    const bool more = co_await read_some();
+    if (more) continue;
+    if (stage == RequestParser::Stage::kIdle || closed()) co_return Outcome::kClosed;
+    if (timed_out_) {
+      co_await refuse(408, "the request did not arrive in time");
+    } else if (peer_ended_ns_ != 0) {
+      co_await refuse(400, "the request ends in the middle");
+    }
+    co_return Outcome::kClosed;
+  }
+}
+
+void TcpConnection::note_stage() {
+  switch (parser_.stage()) {
+    case RequestParser::Stage::kIdle:
+      break;
+    case RequestParser::Stage::kHead:
+      set_busy(true);
+      expire_after(state_.options.header_timeout);
+      break;
+    case RequestParser::Stage::kBody:
+      set_busy(true);
+      expire_after(state_.options.body_timeout);
+      break;
+    case RequestParser::Stage::kComplete:
+    case RequestParser::Stage::kRefused:
+      set_busy(true);
+      deadline_ns_ = 0;
+      break;
+  }
+}
+
+// Appends to input_ what the peer has sent. False when nothing more will come, or not in time.
+asio::awaitable<bool> TcpConnection::read_some() {
+  if (peer_ended_ns_ != 0 || closed()) co_return false;
+  const std::size_t had = input_.size();
+  input_.resize(had + read_bytes_);
+  const asio::mutable_buffer buffer(input_.data() + had, read_bytes_);
+  error_code error;
+  auto reading = socket_.async_read_some(buffer, asio::redirect_error(asio::use_awaitable, error));
+  const std::size_t count = co_await std::move(reading);
+  input_.resize(had + count);
+  if (count == read_bytes_) read_bytes_ = std::min(read_bytes_ * 2, kMaxReadBytes);
+  if (error == asio::error::eof) peer_ended_ns_ = now_ns();
+  if (!error) co_return !timed_out_;
+  // Cancelled: by check(), or because the answer is complete.
+  if (error != asio::error::operation_aborted && error != asio::error::eof) close();
+  co_return false;
+}
+
+asio::awaitable<void> TcpConnection::answer_request() {
+  call_handler();
+  while (answer_ != nullptr) co_await watch_peer();
+  if (closed()) co_return;
+  if (output_.silent) {
+    co_await refuse(500, "the request was given up without an answer");
+    keep_alive_ = false;
+    co_return;
+  }
+  output_ = {};
+  if (input_.empty()) input_ = {};  // a stream may follow that needs no buffer for hours
+  if (!keep_alive_) co_return;
+  set_busy(false);
+  expire_after(state_.options.idle_timeout);
+}
+
+void TcpConnection::call_handler() {
+  AnswerForm form;
+  form.http11 = parser_.http11();
+  form.keep_alive = parser_.keep_alive();
+  form.max_pending_bytes = state_.options.max_pending_bytes;
+  Request request = parser_.take();
+  request.peer = peer_;
+  form.head_only = request.method == "HEAD";
+  probed_ = !form.http11;  // 1.0 knows no interim answers
+  // The raw pointer is good: detach() comes before the connection's end.
+  answer_ = std::make_shared<Answer>(form, [this] {
+    asio::post(worker_.context(), [self = shared_from_this()] { self->flush(); });
+  });
+  ++state_.requests;
+  ++state_.unanswered;
+  try {
+    state_.handler(std::move(request), make_exchange(answer_));
+  } catch (const std::exception& error) {  // its exchange is let go of, which answers 500
+    log_error("http: " + peer_ + ": a handler failed: " + error.what());
+  }
+}
+
+// While an answer is under way: reads ahead within bounds, and learns that the peer is gone.
+// Returns when something has changed, at the latest when the answer is complete.
+asio::awaitable<void> TcpConnection::watch_peer() {
+  if (peer_ended_ns_ == 0 && input_.size() < kReadAheadBytes) {
+    co_await read_some();
+    co_return;
+  }
+  error_code error;
+  auto waiting =
+      socket_.async_wait(tcp::socket::wait_error, asio::redirect_error(asio::use_awaitable, error));
+  co_await std::move(waiting);
+  if (error != asio::error::operation_aborted) close();
+}
+
+asio::awaitable<void> TcpConnection::send(std::string_view bytes) {
+  const asio::const_buffer buffer(bytes.data(), bytes.size());
+  error_code error;
+  write_deadline_ns_ = now_ns() + std::chrono::nanoseconds(state_.options.write_timeout).count();
+  auto writing =
+      asio::async_write(socket_, buffer, asio::redirect_error(asio::use_awaitable, error));
+  co_await std::move(writing);
+  write_deadline_ns_ = 0;
+  if (error) close();
+}
+
+asio::awaitable<void> TcpConnection::refuse(int status, std::string message) {
+  deadline_ns_ = 0;
+  timed_out_ = false;
+  Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.body = state_.error_body(status, message);
+  std::string bytes;
+  append_response_head(bytes, response, Framing::kLength, ConnectionWish::kClose, worker_.date());
+  bytes += response.body;
+  co_await send(bytes);
+  co_await linger();
+}
+
+// Closing while unread bytes wait would take the answer away from the peer before it is read, so
+// the peer is given a while to close first.
+asio::awaitable<void> TcpConnection::linger() {
+  error_code error;
+  socket_.shutdown(tcp::socket::shutdown_send, error);
+  set_busy(false);
+  expire_after(kLinger);
+  input_ = {};
+  while (true) {
+    const bool more = co_await read_some();
+    if (!more) break;
+    input_.clear();
+  }
+}
+
+void TcpConnection::flush() {
+  if (answer_ == nullptr) return;
+  if (answer_->overflowed()) {
+    close();
+    return;
+  }
+  if (writing_ || !answer_->take(output_, worker_.date(), state_.draining)) return;
+  output_sent_ = 0;
+  writing_ = true;
+  if (output_.size() == 0) {
+    end_answer();  // all there is to say is that nothing follows
+  } else {
+    write_output();
+  }
+}
+
+void TcpConnection::write_output() {
+  const std::array<std::string_view, 3> parts = {output_.prefix, output_.body, output_.suffix};
+  std::array<asio::const_buffer, 3> buffers;
+  std::size_t skip = output_sent_;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::size_t skipped = std::min(skip, parts[i].size());
+    skip -= skipped;
+    buffers[i] = asio::const_buffer(parts[i].data() + skipped, parts[i].size() - skipped);
+  }
+  write_deadline_ns_ = now_ns() + std::chrono::nanoseconds(state_.options.write_timeout).count();
+  socket_.async_write_some(buffers,
+                           [self = shared_from_this()](const error_code& error, std::size_t bytes) {
+                             self->wrote(error, bytes);
+                           });
+}
+
+void TcpConnection::wrote(const error_code& error, std::size_t bytes) {
+  write_deadline_ns_ = 0;
+  if (error) {
+    close();
+    return;
+  }
+  if (answer_ == nullptr) return;  // closed meanwhile
+  answer_->sent(bytes);
+  output_sent_ += bytes;
+  if (output_sent_ < output_.size()) {
+    write_output();
+  } else if (output_.last) {
+    end_answer();
+  } else {
+    writing_ = false;
+    flush();
+  }
+}
+
+void TcpConnection::end_answer() {
+  writing_ = false;
+  keep_alive_ = !output_.close;
+  if (output_.broken && !output_.silent) {
+    close();
+    return;
+  }
+  answer_->detach();
+  answer_.reset();
+  --state_.unanswered;
+  error_code ignored;
+  socket_.cancel(ignored);  // wakes the coroutine
+}
+
+void TcpConnection::probe() {
+  probed_ = true;
+  if (writing_) return;
+  output_ = {};
+  output_.prefix = kProcessing;
+  output_sent_ = 0;
+  writing_ = true;
+  write_output();
+}
+
+void TcpConnection::check(std::int64_t now) {
+  if (closed()) return;
+  if (write_deadline_ns_ != 0 && now >= write_deadline_ns_) {
+    close();
+    return;
+  }
+  if (deadline_ns_ != 0 && now >= deadline_ns_) {
+    timed_out_ = true;
+    deadline_ns_ = 0;
+    error_code ignored;
+    socket_.cancel(ignored);
+    return;
+  }
+  const std::int64_t patience = std::chrono::nanoseconds(state_.options.half_close_probe).count();
+  if (answer_ != nullptr && !probed_ && peer_ended_ns_ != 0 && now - peer_ended_ns_ > patience &&
+      answer_->untouched()) {
+    probe();
+  }
+}
+
+void TcpConnection::close_if_idle() {
+  if (!busy_) close();
+}
+
+// Everything under way ends with operation_aborted.
+void TcpConnection::close() {
+  error_code ignored;
+  socket_.close(ignored);
+  deadline_ns_ = 0;
+  write_deadline_ns_ = 0;
+  if (answer_ == nullptr) return;
+  --state_.unanswered;
+  std::exchange(answer_, nullptr)->detach();
+}
+
+void TcpConnection::set_busy(bool busy) {
+  if (std::exchange(busy_, busy) == busy) return;
+  if (busy) {
+    state_.begin_busy();
+  } else {
+    state_.end_busy();
+  }
+}
+
+void TcpConnection::expire_after(std::chrono::milliseconds time) {
+  deadline_ns_ = now_ns() + std::chrono::nanoseconds(time).count();
+}
+
+}  // namespace
+
+std::shared_ptr<Connection> open_connection(Worker& worker, int socket, std::string peer) {
+  ServerState& state = worker.state();
+  ++state.accepted;
+  const std::size_t bound = state.options.max_connections;
+  const std::size_t open = state.connections;
+  tcp::socket owned(worker.context());
+  error_code error;
+  // Which address family it is matters to nothing that is done with it here.
+  owned.assign(tcp::v4(), socket, error);
+  if (error || open >= bound + kMaxTurnedAway) {
+    if (error) ::close(socket);
+    return nullptr;
+  }
+  owned.set_option(tcp::no_delay(true), error);
+  owned.set_option(asio::socket_base::keep_alive(true), error);
+  return std::make_shared<TcpConnection>(worker, std::move(owned), std::move(peer), open >= bound);
+}
+
+}  // namespace fathom::http

@@ -1,0 +1,107 @@
+#include "support/engine_runner.h"
+
+#include <utility>
+
+#include "backend/cpu/cpu_ops.h"
+#include "model/tensor_table.h"
+
+namespace fathom::test_support {
+
+namespace {
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T> from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+}  // namespace
+
+EngineRunner::EngineRunner(const std::filesystem::path& folder, const EngineRunnerOptions& options)
+    : config_(config::load_model_config(folder).value()),
+      checkpoint_(checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
+      device_(std::make_unique<cpu::CpuDevice>(options.threads)),
+      ops_(cpu::make_cpu_ops()),
+      weights_(model::Weights::load(config_, checkpoint_, options.arithmetic, *device_).value()) {
+  model::ModelOptions model_options;
+  model_options.arithmetic = options.arithmetic;
+  model_options.max_tokens = options.engine.max_rows();
+  model_options.max_logit_rows = options.engine.max_logit_rows();
+  model_options.max_positions = options.engine.context_tokens;
+  model_ = model::Model::create(config_, *weights_, *ops_, *device_, model_options).value();
+  const config::KvLayout layout =
+      config::make_kv_layout(config_, options.arithmetic, options.kv_cache_dtype).value();
+  store_ = std::make_unique<cache::KvStore>(
+      cache::KvStore::create(*device_, layout, config_.layers_with_cache(), options.pages).value());
+  engine_ =
+      engine::Engine::create(config_, *model_, *store_, *ops_, *device_, options.engine).value();
+  link_ = std::make_unique<wire::InprocLink>(options.max_unfinished, [this] {
+    const std::lock_guard lock(mutex_);
+    output_ready_ = true;
+    came_.notify_all();
+  });
+  thread_ = std::thread([this] { ended_ = engine_->run(link_->port()); });
+}
+
+EngineRunner::~EngineRunner() { static_cast<void>(stop()); }
+
+Status EngineRunner::stop() {
+  link_->close();
+  if (thread_.joinable()) thread_.join();
+  pump();
+  return ended_;
+}
+
+Status EngineRunner::try_submit(wire::GenerateRequest request) {
+  request.id = next_id_;
+  const Status sent = link_->client().submit(std::move(request));
+  if (sent.ok()) ++next_id_;
+  return sent;
+}
+
+wire::RequestId EngineRunner::submit(wire::GenerateRequest request) {
+  const Status sent = try_submit(std::move(request));
+  FATHOM_CHECK_MSG(sent.ok(), sent.message());
+  return next_id_ - 1;
+}
+
+void EngineRunner::pump() {
+  for (wire::TokenOutput& output : link_->client().take_outputs()) {
+    ++outputs_[output.id];
+    wire::TokenOutput& all = results_[output.id];
+    append(all.tokens, std::move(output.tokens));
+    append(all.prompt_logprobs, std::move(output.prompt_logprobs));
+    append(all.logprobs, std::move(output.logprobs));
+    all.id = output.id;
+    all.finish = output.finish;
+    all.stop_token = output.stop_token;
+    all.error = output.error;
+    all.prompt_tokens = output.prompt_tokens;
+    all.generated_tokens = output.generated_tokens;
+    all.retractions = output.retractions;
+  }
+}
+
+template <class Done>
+void EngineRunner::take_until(wire::RequestId id, Done done) {
+  while (true) {
+    pump();
+    if (done(results_[id])) return;
+    std::unique_lock lock(mutex_);
+    came_.wait(lock, [this] { return output_ready_; });
+    output_ready_ = false;
+  }
+}
+
+void EngineRunner::wait_for_tokens(wire::RequestId id, std::size_t tokens) {
+  take_until(id, [tokens](const wire::TokenOutput& result) {
+    return result.tokens.size() >= tokens || result.finish != wire::Finish::kNone;
+  });
+}
+
+wire::TokenOutput EngineRunner::wait(wire::RequestId id) {
+  take_until(id,
+             [](const wire::TokenOutput& result) { return result.finish != wire::Finish::kNone; });
+  return results_[id];
+}
+
+}  // namespace fathom::test_support

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "backend/cpu/cpu_device.h"
+#include "cache/kv_store.h"
+#include "checkpoint/checkpoint.h"
+#include "config/kv_layout.h"
+#include "config/model_config.h"
+#include "engine/engine.h"
+#include "model/model.h"
+#include "model/weights.h"
+#include "wire/engine_link.h"
+
+namespace fathom::test_support {
+
+struct EngineRunnerOptions {
+  config::Arithmetic arithmetic = config::Arithmetic::kDeployed;
+  config::KvCacheDType kv_cache_dtype = config::KvCacheDType::kAuto;
+  int threads = 1;
+  std::int32_t pages = 64;
+  std::size_t max_unfinished = 4096;
+  engine::EngineOptions engine;
+};
+
+// An engine on its own thread, with the link a node process would have.
+class EngineRunner {
+ public:
+  EngineRunner(const std::filesystem::path& folder, const EngineRunnerOptions& options);
+  ~EngineRunner();
+  EngineRunner(const EngineRunner&) = delete;
+  EngineRunner& operator=(const EngineRunner&) = delete;
+
+  // Sends a request under a new id, which it returns.
+  wire::RequestId submit(wire::GenerateRequest request);
+  Status try_submit(wire::GenerateRequest request);
+  void abort(wire::RequestId id) { link_->client().abort(id); }
+
+  // Waits until the request has given `tokens` tokens or has finished.
+  void wait_for_tokens(wire::RequestId id, std::size_t tokens);
+  // Waits until the request has finished; everything it gave.
+  wire::TokenOutput wait(wire::RequestId id);
+  // Outputs that came for it.
+  int outputs(wire::RequestId id) { return outputs_[id]; }
+  // Closes the link and waits for the engine's thread.
+  Status stop();
+
+  const config::ModelConfig& config() const { return config_; }
+  wire::EngineLoad load() const { return link_->client().load(); }
+
+ private:
+  void pump();
+  // Takes outputs until `done` holds for the request's.
+  template <class Done>
+  void take_until(wire::RequestId id, Done done);
+
+  config::ModelConfig config_;
+  std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
+  std::unique_ptr<cpu::CpuDevice> device_;
+  std::unique_ptr<ops::OpSet> ops_;
+  std::unique_ptr<model::Weights> weights_;
+  std::unique_ptr<model::Model> model_;
+  std::unique_ptr<cache::KvStore> store_;
+  std::unique_ptr<engine::Engine> engine_;
+
+  std::mutex mutex_;
+  std::condition_variable came_;
+  bool output_ready_ = false;  // guarded by mutex_
+
+  std::map<wire::RequestId, wire::TokenOutput> results_;
+  std::map<wire::RequestId, int> outputs_;
+  wire::RequestId next_id_ = 1;
+  Status ended_;  // the engine's, after the thread has ended
+  std::unique_ptr<wire::InprocLink> link_;
+  std::thread thread_;
+};
+
+}  // namespace fathom::test_support
