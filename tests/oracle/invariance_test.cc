@@ -72,7 +72,8 @@ void run_step(ModelRunner& runner,
     ModelRunner::Piece piece{progress.sequence, progress.done, {}};
     ModelRunner::Piece draft = piece;
     for (std::int32_t k = 0; k < sizes[i]; ++k) {
-      piece.ids.push_back(progress.ids.at(static_cast<std::size_t>(progress.done) + static_cast<std::size_t>(k)));
+      piece.ids.push_back(
+          progress.ids.at(static_cast<std::size_t>(progress.done) + static_cast<std::size_t>(k)));
       draft.ids.push_back(progress.next_id(progress.done + k));
     }
     pieces.push_back(std::move(piece));
