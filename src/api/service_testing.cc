@@ -141,6 +141,11 @@ std::vector<wire::GenerateRequest> FakeEngine::take_requests() {
   return std::exchange(requests_, {});
 }
 
+std::vector<wire::RequestId> FakeEngine::aborts() const {
+  const std::lock_guard lock(mutex_);
+  return aborts_;
+}
+
 std::vector<wire::RequestId> FakeEngine::wait_aborts(std::size_t count) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return aborts_.size() >= count; });

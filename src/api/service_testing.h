@@ -60,6 +60,7 @@ class FakeEngine final : public wire::EngineClient {
   std::vector<wire::GenerateRequest> requests() const;
   // Those that came since the last call.
   std::vector<wire::GenerateRequest> take_requests();
+  std::vector<wire::RequestId> aborts() const;
   // Waits until so many aborts came.
   std::vector<wire::RequestId> wait_aborts(std::size_t count);
 
