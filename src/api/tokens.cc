@@ -1,6 +1,8 @@
 #include <limits>
 #include <utility>
 
+#include "api/chat_fields.h"
+#include "api/chat_prompt.h"
 #include "api/core.h"
 #include "api/json_writer.h"
 #include "api/request_fields.h"
@@ -9,58 +11,77 @@ namespace fathom::api {
 
 namespace {
 
-void append_ids(JsonWriter& writer, const std::vector<wire::TokenId>& ids) {
+using Ids = std::vector<wire::TokenId>;
+
+void append_ids(JsonWriter& writer, const Ids& ids) {
   writer.begin_array();
   for (const wire::TokenId id : ids) writer.integer(id);
   writer.end_array();
 }
 
 // Ids that need not be the model's: those without a token have no text.
-std::optional<Refusal> read_any_ids(const Json& value,
-                                    const std::string& name,
-                                    std::vector<wire::TokenId>& out) {
+std::optional<Refusal> read_any_ids(const Json& value, const std::string& name, Ids& out) {
   return read_token_ids(value, name, std::numeric_limits<std::int32_t>::max(), out);
+}
+
+std::optional<Refusal> tokenize_texts(const text::Tokenizer& tokenizer,
+                                      const Json& prompt,
+                                      const text::EncodeOptions& options,
+                                      std::vector<Ids>& out) {
+  if (const std::string* text = prompt.as_string()) {
+    out.push_back(tokenizer.encode(*text, options));
+    return std::nullopt;
+  }
+  const Json::Array* texts = prompt.as_array();
+  if (texts == nullptr) {
+    return Refusal::shape("prompt: " + wrong_json_kind("a string or an array of strings", prompt));
+  }
+  for (const Json& element : *texts) {
+    const std::string* text = element.as_string();
+    if (text == nullptr) {
+      return Refusal::shape("prompt: " + wrong_json_kind("an array of strings", element));
+    }
+    out.push_back(tokenizer.encode(*text, options));
+  }
+  return std::nullopt;
+}
+
+// The lists of a request, one when it is no batch.
+std::optional<Refusal> tokenize_body(const Core& core, const Json& body, std::vector<Ids>& out) {
+  FieldReader fields(body);
+  const text::EncodeOptions options{.add_special_tokens =
+                                        fields.boolean("add_special_tokens", true)};
+  const bool thinking = read_thinking(fields, core.options.default_thinking);
+  if (fields.refusal()) return fields.refusal();
+  if (const Json* prompt = fields.find("prompt")) {
+    return tokenize_texts(*core.tokenizer, *prompt, options, out);
+  }
+  if (fields.find("messages") != nullptr) {
+    return encode_chat(*core.tokenizer, body, thinking, out.emplace_back());
+  }
+  return Refusal::shape("prompt: is missing");
 }
 
 }  // namespace
 
 http::Response tokenize(const Core& core, const Json& body) {
   if (core.tokenizer == nullptr) return error_response(no_tokenizer());
-  FieldReader fields(body);
-  const text::EncodeOptions options{.add_special_tokens =
-                                        fields.boolean("add_special_tokens", true)};
-  if (fields.refusal()) return error_response(*fields.refusal());
-  const Json* prompt = fields.find("prompt");
-  if (prompt == nullptr) return error_response(Refusal::shape("prompt: is missing"));
+  std::vector<Ids> lists;
+  if (auto refusal = tokenize_body(core, body, lists)) return error_response(*refusal);
 
-  std::vector<std::vector<wire::TokenId>> lists;
-  if (const std::string* text = prompt->as_string()) {
-    lists.push_back(core.tokenizer->encode(*text, options));
-  } else if (const Json::Array* texts = prompt->as_array()) {
-    for (const Json& element : *texts) {
-      const std::string* one = element.as_string();
-      if (one == nullptr) {
-        return error_response(
-            Refusal::shape("prompt: " + wrong_json_kind("an array of strings", element)));
-      }
-      lists.push_back(core.tokenizer->encode(*one, options));
-    }
-  } else {
-    return error_response(
-        Refusal::shape("prompt: " + wrong_json_kind("a string or an array of strings", *prompt)));
-  }
-
+  const Json* prompt = body.find_set("prompt");
+  const bool batch = prompt != nullptr && prompt->is_array();
   std::string out;
   JsonWriter writer(out);
   writer.begin_object().key("tokens");
-  if (prompt->is_string()) {
+  if (!batch) {
     append_ids(writer, lists.front());
     writer.integer("count", static_cast<std::int64_t>(lists.front().size()));
   } else {
     writer.begin_array();
-    for (const auto& ids : lists) append_ids(writer, ids);
+    for (const Ids& ids : lists) append_ids(writer, ids);
     writer.end_array().begin_array("count");
-    for (const auto& ids : lists) writer.integer(static_cast<std::int64_t>(ids.size()));
+    for (const Ids& ids : lists) writer.integer(static_cast<std::int64_t>(ids.size()));
     writer.end_array();
   }
   writer.integer("max_model_len", core.options.context_tokens).end_object();
@@ -81,13 +102,13 @@ http::Response detokenize(const Core& core, const Json& body) {
   JsonWriter writer(out);
   writer.begin_object().key("text");
   if (!nested) {
-    std::vector<wire::TokenId> ids;
+    Ids ids;
     if (auto refusal = read_any_ids(*tokens, "tokens", ids)) return error_response(*refusal);
     writer.string(core.tokenizer->decode(ids, skip_special_tokens));
   } else {
     writer.begin_array();
     for (std::size_t i = 0; i < elements->size(); ++i) {
-      std::vector<wire::TokenId> ids;
+      Ids ids;
       const std::string name = "tokens[" + std::to_string(i) + "]";
       if (auto refusal = read_any_ids((*elements)[i], name, ids)) return error_response(*refusal);
       writer.string(core.tokenizer->decode(ids, skip_special_tokens));
