@@ -33,14 +33,16 @@ std::string target_of(const Request& request) {
 Result<std::string> head_of(const Url& url, const Request& request) {
   std::string target = url.path + target_of(request);
   if (target.empty()) target = "/";
-  std::string head =
-      request.method + " " + target + " HTTP/1.1\r\nHost: " + url.authority() + "\r\n";
+  std::string head = request.method;
+  head += " " + target + " HTTP/1.1\r\nHost: " + url.authority() + "\r\n";
   for (const auto& [name, value] : request.headers.all()) {
     if (is_client_business(name)) continue;
-    if ((name + value).find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+    std::string line = name;
+    line += ": " + value;
+    if (line.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
       return invalid_argument("header '" + name + "' has a line end or a NUL in it");
     }
-    head += name + ": " + value + "\r\n";
+    head += line + "\r\n";
   }
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
     head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
@@ -63,6 +65,9 @@ struct Client::State {
                             const std::string& bytes,
                             const std::function<void(const Response& head)>& on_head,
                             const std::function<bool(std::string_view piece)>& on_piece);
+  Status receive(ResponseParser& parser,
+                 const std::function<void(const Response& head)>& on_head,
+                 const std::function<bool(std::string_view piece)>& on_piece);
 };
 
 Client::Client(Url url, const ClientOptions& options)
@@ -70,41 +75,50 @@ Client::Client(Url url, const ClientOptions& options)
 
 Client::~Client() = default;
 
-// One request over the open socket.
+// One request over the open socket, which stays open only when another one may follow.
 Result<Response> Client::State::exchange(
     const Request& request,
     const std::string& bytes,
     const std::function<void(const Response& head)>& on_head,
     const std::function<bool(std::string_view piece)>& on_piece) {
-  using Stage = ResponseParser::Stage;
   answered = false;
   // A peer may refuse in the middle of a body and close: what it said is worth more than that
   // sending failed.
   const Status sending = socket.send(bytes, options.read_timeout);
   if (!sending.ok() && sending.code() != Code::kUnavailable) return sending;
   ResponseParser parser(request.method == "HEAD");
+  const Status receiving = receive(parser, on_head, on_piece);
+  if (!receiving.ok()) return sending.ok() ? receiving : sending;
+  if (!sending.ok()) socket.close();
+  return parser.head();
+}
+
+// Until the answer is complete or `on_piece` has enough of it.
+Status Client::State::receive(ResponseParser& parser,
+                              const std::function<void(const Response& head)>& on_head,
+                              const std::function<bool(std::string_view piece)>& on_piece) {
+  using Stage = ResponseParser::Stage;
   std::array<char, kReadBytes> buffer{};
   std::string input;
   bool told_head = false;
-  while (true) {
+  while (parser.stage() != Stage::kComplete) {
     const Result<std::size_t> count = socket.receive(buffer, options.read_timeout);
-    if (!count.ok()) return sending.ok() ? count.status() : sending;
+    FATHOM_RETURN_IF_ERROR(count.status());
     if (*count == 0) parser.end();
     if (*count != 0) answered = true;
     input.append(buffer.data(), *count);
     std::string piece;
     input.erase(0, parser.push(input, piece));
-    if (parser.stage() == Stage::kFailed) {
-      return sending.ok() ? Status(Code::kUnavailable, parser.failure()) : sending;
-    }
+    if (parser.stage() == Stage::kFailed) return {Code::kUnavailable, parser.failure()};
     if (parser.stage() == Stage::kHead) continue;
     if (!std::exchange(told_head, true)) on_head(parser.head());
-    const bool go_on = piece.empty() || on_piece(piece);
-    if (!go_on) socket.close();
-    if (!go_on || parser.stage() == Stage::kComplete) break;
+    if (!piece.empty() && !on_piece(piece)) {
+      socket.close();
+      return {};
+    }
   }
-  if (!parser.keep_alive() || !sending.ok() || !input.empty()) socket.close();
-  return parser.head();
+  if (!parser.keep_alive() || !input.empty()) socket.close();
+  return {};
 }
 
 Result<Response> Client::stream(const Request& request,

@@ -97,7 +97,7 @@ Response RawClient::receive(bool head_only) {
 std::string RawClient::receive_bytes(std::size_t count) {
   while (input_.size() < count && receive_some()) {
   }
-  const std::string bytes = input_.substr(0, count);
+  std::string bytes = input_.substr(0, count);
   input_.erase(0, count);
   return bytes;
 }
@@ -115,7 +115,7 @@ std::string RawClient::receive_rest() {
   return std::exchange(input_, {});
 }
 
-TestServer::TestServer(ServerOptions options, bool started) {
+TestServer::TestServer(const ServerOptions& options, bool started) {
   Result<std::unique_ptr<Server>> server =
       Server::create(options, [this](Request request, std::shared_ptr<Exchange> exchange) {
         handle(std::move(request), std::move(exchange));

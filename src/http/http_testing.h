@@ -60,7 +60,7 @@ class RawClient {
 // request's body, and "/hello".
 class TestServer {
  public:
-  explicit TestServer(ServerOptions options = {}, bool started = true);
+  explicit TestServer(const ServerOptions& options = {}, bool started = true);
   ~TestServer();
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;

@@ -93,6 +93,7 @@ TEST(Stream, ThousandsShareOneThread) {
   TestServer server;
   std::vector<RawClient> clients;
   std::vector<TestServer::Call> calls;
+  calls.reserve(kStreams);
   for (int i = 0; i < kStreams; ++i) {
     clients.emplace_back(server.port());
     ASSERT_TRUE(clients.back().send(get("/" + std::to_string(i))));
