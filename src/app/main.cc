@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/chat.h"
 #include "app/generate.h"
 #include "app/inspect.h"
 #include "app/launch_server.h"
@@ -21,6 +22,7 @@ struct Command {
 };
 
 constexpr std::array kCommands = {
+    Command{"chat", "talk to an OpenAI endpoint on the terminal", fathom::app::run_chat},
     Command{"generate", "continue a prompt greedily on the CPU", fathom::app::run_generate},
     Command{"inspect", "what a checkpoint holds, and what each rank of a layout will",
             fathom::app::run_inspect},

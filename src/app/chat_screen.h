@@ -1,0 +1,48 @@
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <string_view>
+
+namespace fathom::app {
+
+// What a chat shows: answers on one stream, remarks on the other; reasoning and remarks dimmed
+// where there are colours.
+class ChatScreen {
+ public:
+  // `terminal`: a person reads both, so there are prompts and colours, and reasoning is shown.
+  ChatScreen(std::ostream& out, std::ostream& err, bool terminal, bool colours);
+
+  bool terminal() const { return terminal_; }
+  void prompt();
+  void remark(std::string_view text);
+  void text(std::string_view text, bool reasoning);
+  // Ends the line of an answer that was shown.
+  void end_answer();
+
+ private:
+  void dim(bool on);
+  std::string printable(std::string_view text) const;
+
+  std::ostream& out_;
+  std::ostream& err_;
+  bool terminal_;
+  bool colours_;
+  bool dim_ = false;
+  bool line_open_ = false;
+};
+
+// Lines from a descriptor, with signals noticed while waiting.
+class LineReader {
+ public:
+  enum class Outcome : unsigned char { kLine, kEnd, kInterrupted };
+  explicit LineReader(int input) : input_(input) {}
+  // Without its end. A line that ends in a backslash goes on in the next one.
+  Outcome read(std::string& line);
+
+ private:
+  int input_;
+  std::string buffer_;
+};
+
+}  // namespace fathom::app
