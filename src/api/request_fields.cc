@@ -66,17 +66,18 @@ std::optional<Refusal> read_token_ids(const Json& value,
   out.reserve(elements->size());
   for (std::size_t i = 0; i < elements->size(); ++i) {
     const Json& element = (*elements)[i];
-    const std::string where = std::string(name) + "[" + std::to_string(i) + "]: ";
     const std::optional<std::int64_t> id = element.as_int64();
+    if (id && *id >= 0 && *id < vocab_size) {
+      out.push_back(static_cast<wire::TokenId>(*id));
+      continue;
+    }
+    const std::string where = std::string(name) + "[" + std::to_string(i) + "]: ";
     if (!element.is_number()) {
       return Refusal::shape(where + wrong_json_kind("a token id", element));
     }
-    if (!id || *id < 0 || *id >= vocab_size) {
-      return Refusal::semantic(where + "was " + brief(element) +
-                               ", expected a token id of the model: 0 to " +
-                               std::to_string(vocab_size - 1));
-    }
-    out.push_back(static_cast<wire::TokenId>(*id));
+    return Refusal::semantic(where + "was " + brief(element) +
+                             ", expected a token id of the model: 0 to " +
+                             std::to_string(vocab_size - 1));
   }
   return std::nullopt;
 }
