@@ -218,7 +218,10 @@ bool Chat::talk(LineReader& lines) {
     screen_.prompt();
     interrupted = false;
     const LineReader::Outcome outcome = lines.read(line);
-    if (outcome == LineReader::Outcome::kEnd) return all_answered;
+    if (outcome == LineReader::Outcome::kEnd) {
+      if (screen_.terminal()) screen_.remark("");  // the shell's prompt begins a line
+      return all_answered;
+    }
     if (outcome == LineReader::Outcome::kInterrupted) {
       screen_.remark("\n/quit or Ctrl-D leaves");
       continue;
