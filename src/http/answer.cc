@@ -202,7 +202,7 @@ void Answer::detach() {
     if (!ended_) gone_ = true;
     gone.swap(gone_callback_);
     head_.reset();
-    pieces_ = {};
+    std::string().swap(pieces_);  // whoever answers may keep this for long
   }
   if (gone) gone();
 }

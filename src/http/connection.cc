@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <exception>
-#include <sys/socket.h>
+#include <fcntl.h>
 #include <unistd.h>
 #include <utility>
 
@@ -82,6 +82,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   asio::awaitable<void> linger();
   void note_stage();
   void call_handler();
+  void forget_buffers();
   void end();
 
   // The sending of an answer.
@@ -218,7 +219,17 @@ asio::awaitable<bool> TcpConnection::read_some() {
   co_return false;
 }
 
+// Assigning an empty string keeps the memory of the old one; thousands of connections may now be
+// idle, or have streams that need little, for hours.
+void TcpConnection::forget_buffers() {
+  read_bytes_ = kFirstReadBytes;
+  if (input_.empty()) std::string().swap(input_);
+  Answer::Output nothing;
+  std::swap(output_, nothing);
+}
+
 asio::awaitable<void> TcpConnection::answer_request() {
+  forget_buffers();
   call_handler();
   while (answer_ != nullptr) co_await watch_peer();
   if (closed()) co_return;
@@ -227,8 +238,7 @@ asio::awaitable<void> TcpConnection::answer_request() {
     keep_alive_ = false;
     co_return;
   }
-  output_ = {};
-  if (input_.empty()) input_ = {};  // a stream may follow that needs no buffer for hours
+  forget_buffers();
   if (!keep_alive_) co_return;
   set_busy(false);
   expire_after(state_.options.idle_timeout);
@@ -302,7 +312,7 @@ asio::awaitable<void> TcpConnection::linger() {
   socket_.shutdown(tcp::socket::shutdown_send, error);
   set_busy(false);
   expire_after(kLinger);
-  input_ = {};
+  input_.clear();
   while (true) {
     const bool more = co_await read_some();
     if (!more) break;
@@ -448,6 +458,7 @@ std::shared_ptr<Connection> open_connection(Worker& worker, int socket, std::str
     if (error) ::close(socket);
     return nullptr;
   }
+  ::fcntl(socket, F_SETFD, FD_CLOEXEC);
   owned.set_option(tcp::no_delay(true), error);
   owned.set_option(asio::socket_base::keep_alive(true), error);
   return std::make_shared<TcpConnection>(worker, std::move(owned), std::move(peer), open >= bound);

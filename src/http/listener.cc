@@ -1,5 +1,8 @@
 #include "http/listener.h"
 
+#include <cerrno>
+#include <chrono>
+#include <fcntl.h>
 #include <utility>
 #include <vector>
 
@@ -48,7 +51,10 @@ bool may_be_left_out(const error_code& error) {
 
 void listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, error_code& error) {
   acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (error) return;
+  // A process that this one starts must not go on listening when this one has ended.
+  ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
+  acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
 }
