@@ -5,14 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "backend/cpu/cpu_device.h"
-#include "backend/cpu/cpu_ops.h"
-#include "cache/kv_store.h"
+#include "app/loaded_model.h"
 #include "cache/page_pool.h"
-#include "checkpoint/checkpoint.h"
-#include "model/model.h"
-#include "model/tensor_table.h"
-#include "model/weights.h"
 
 namespace fathom::app {
 
@@ -25,15 +19,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 struct Generator::State {
-  config::ModelConfig config;
   GeneratorOptions options;
-  std::shared_ptr<const checkpoint::Checkpoint> checkpoint;
-  std::unique_ptr<cpu::CpuDevice> device;
-  std::unique_ptr<ops::OpSet> ops;
+  std::unique_ptr<LoadedModel> loaded;
   std::unique_ptr<Stream> stream;
-  std::unique_ptr<model::Weights> weights;
-  std::unique_ptr<model::Model> model;
-  std::optional<cache::KvStore> store;
   std::vector<cache::PageId> pages;
 
   // Runs rows [first, first + ids) of the one sequence and gives the token after the last.
@@ -60,15 +48,16 @@ Result<GeneratedToken> Generator::State::step(std::span<const std::int32_t> ids,
   batch.max_position = positions.back();
   const model::Segment segment{0, 0, static_cast<std::int32_t>(rows), batch.max_position + 1};
   batch.segments = {&segment, 1};
-  const Result<model::StepOutput> output = model->forward(*stream, batch, *store);
+  const Result<model::StepOutput> output = loaded->model().forward(*stream, batch, loaded->store());
   FATHOM_RETURN_IF_ERROR(output.status());
   GeneratedToken token;
   float log_sum = 0;
-  ops->argmax(*stream, ops::ArgmaxArgs{output->logits, TensorView(&token.id, DType::kI32, {1}),
+  loaded->ops().argmax(*stream,
+                       ops::ArgmaxArgs{output->logits, TensorView(&token.id, DType::kI32, {1}),
                                        TensorView(&log_sum, DType::kF32, {1})});
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
   // Before anyone believes the numbers: were the weights still there?
-  FATHOM_RETURN_IF_ERROR(checkpoint->health());
+  FATHOM_RETURN_IF_ERROR(loaded->health());
   // A certain token's two roundings may leave a little more than 0.
   token.logprob = std::min(output->logits.row<float>(0)[token.id] - log_sum, 0.0F);
   return token;
@@ -76,43 +65,21 @@ Result<GeneratedToken> Generator::State::step(std::span<const std::int32_t> ids,
 
 Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path& folder,
                                                      const GeneratorOptions& options) {
-  FATHOM_RETURN_IF_ERROR(cpu::CpuDevice::supported());
   auto state = std::make_unique<State>();
   state->options = options;
-  Result<config::ModelConfig> config = config::load_model_config(folder);
-  FATHOM_RETURN_IF_ERROR(config.status());
-  state->config = std::move(config).value();
-  Result<config::KvLayout> layout =
-      config::make_kv_layout(state->config, options.arithmetic, options.kv_cache_dtype);
-  FATHOM_RETURN_IF_ERROR(layout.status());
-
-  auto checkpoint = checkpoint::Checkpoint::open(folder, model::expected_tensors(state->config));
-  FATHOM_RETURN_IF_ERROR(checkpoint.status());
-  state->checkpoint = std::move(checkpoint).value();
-  state->device = std::make_unique<cpu::CpuDevice>(options.threads);
-  state->ops = cpu::make_cpu_ops();
-  state->stream = state->device->create_stream();
-  auto weights =
-      model::Weights::load(state->config, state->checkpoint, options.arithmetic, *state->device);
-  FATHOM_RETURN_IF_ERROR(weights.status().in(folder.string()));
-  state->weights = std::move(weights).value();
-
   model::ModelOptions model_options;
   model_options.arithmetic = options.arithmetic;
   model_options.max_tokens = options.chunk_tokens;
   model_options.max_logit_rows = 1;
   model_options.max_positions = options.context_tokens;
   model_options.attention_form = options.attention_form;
-  auto model = model::Model::create(state->config, *state->weights, *state->ops, *state->device,
-                                    model_options);
-  FATHOM_RETURN_IF_ERROR(model.status());
-  state->model = std::move(model).value();
   const auto pages =
       static_cast<std::int32_t>(ceil_div(options.context_tokens, config::kPageTokens));
-  auto store =
-      cache::KvStore::create(*state->device, *layout, state->config.layers_with_cache(), pages);
-  FATHOM_RETURN_IF_ERROR(store.status());
-  state->store.emplace(std::move(store).value());
+  auto loaded =
+      LoadedModel::load(folder, model_options, options.kv_cache_dtype, pages, options.threads);
+  FATHOM_RETURN_IF_ERROR(loaded.status());
+  state->loaded = std::move(loaded).value();
+  state->stream = state->loaded->device().create_stream();
   cache::PagePool pool(pages);
   state->pages = pool.take(pages).value();
   return std::unique_ptr<Generator>(new Generator(std::move(state)));
@@ -121,7 +88,7 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
 Generator::Generator(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Generator::~Generator() = default;
 
-const config::ModelConfig& Generator::config() const { return state_->config; }
+const config::ModelConfig& Generator::config() const { return state_->loaded->config(); }
 
 Status Generator::generate(std::span<const std::int32_t> prompt,
                            std::int64_t max_new_tokens,
@@ -131,9 +98,9 @@ Status Generator::generate(std::span<const std::int32_t> prompt,
   const auto length = static_cast<std::int64_t>(prompt.size());
   if (prompt.empty()) return invalid_argument("the prompt is empty, expected at least one token");
   for (const std::int32_t id : prompt) {
-    if (id >= 0 && id < state_->config.vocab_size) continue;
+    if (id >= 0 && id < config().vocab_size) continue;
     return invalid_argument("token id " + std::to_string(id) + " is outside the vocabulary of " +
-                            std::to_string(state_->config.vocab_size));
+                            std::to_string(config().vocab_size));
   }
   if (length > context) {
     return invalid_argument("the prompt has " + std::to_string(length) + " tokens, the context " +
