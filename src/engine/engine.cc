@@ -54,6 +54,8 @@ struct Engine::State {
   sched::StepPlan plan();
   void apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
+  // Tells the reserve what a plan that has been applied means for it.
+  void adjust_reserve(const sched::StepPlan& plan);
   void start(Sequence& sequence);
   void record(const Work& done, WorkResult result);
 
@@ -100,15 +102,16 @@ void Engine::State::accept(wire::GenerateRequest request) {
   FATHOM_CHECK(!sequences.contains(id));
   const Status status = admissible(request);
   Sequence sequence;
-  sequence.tokens = request.prompt;
+  sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
   const std::int32_t limit = max_request_tokens(options, pool.capacity());
   sequence.max_new_tokens =
       std::clamp(request.sampling.max_new_tokens, 1,
-                 std::max(1, limit - static_cast<std::int32_t>(request.prompt.size()) - 1));
+                 std::max(1, limit - sequence.prompt_tokens - 1));
   if (request.logprobs.wanted && request.logprobs.prompt_start == 0 && status.ok()) {
     sequence.prompt_logprobs.push_back(
         {request.prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}, {}});
   }
+  sequence.tokens = std::move(request.prompt);
   sequence.request = std::move(request);
   sequences.emplace(id, std::move(sequence));
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
@@ -148,7 +151,7 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   output.finish = finish;
   if (finish == wire::Finish::kStop) output.stop_token = sequence.tokens.back();
   output.error = error;
-  output.prompt_tokens = sequence.prompt_tokens();
+  output.prompt_tokens = sequence.prompt_tokens;
   output.generated_tokens = sequence.generated();
   output.retractions = sequence.retractions;
   sequence.unpublished = 0;
@@ -165,7 +168,10 @@ void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status
 
 sched::StepPlan Engine::State::plan() {
   views.clear();
+  std::int32_t waiting = 0;
   for (const auto& [id, sequence] : sequences) {
+    // Those that wait behind max_running others cannot change the plan.
+    if (!sequence.running() && ++waiting > options.max_running) continue;
     sched::SequenceView view;
     view.id = id;
     view.running = sequence.running();
@@ -175,7 +181,7 @@ sched::StepPlan Engine::State::plan() {
     view.remaining = sequence.max_new_tokens - sequence.generated();
     const std::int32_t scored_from = sequence.first_scored_row();
     view.first_logit_row =
-        scored_from < sequence.prompt_tokens() - 1 ? scored_from : sequence.known() - 1;
+        scored_from < sequence.prompt_tokens - 1 ? scored_from : sequence.known() - 1;
     views.push_back(view);
   }
   sched::Budget budget;
@@ -187,12 +193,32 @@ sched::StepPlan Engine::State::plan() {
   budget.max_prefill_requests = options.max_prefill_requests;
   budget.max_logit_rows = options.max_logit_rows();
   budget.reserve_ratio = reserve.ratio();
+  budget.reserve_clip = options.reserve_clip;
   return sched::plan_step(views, budget);
 }
 
 void Engine::State::retract(Sequence& sequence) {
   ++sequence.retractions;
   let_go(sequence);
+}
+
+void Engine::State::adjust_reserve(const sched::StepPlan& plan) {
+  if (plan.retract.empty()) {
+    if (std::any_of(work.begin(), work.end(), [](const Work& each) { return each.decodes(); })) {
+      reserve.on_decode();
+    }
+    return;
+  }
+  std::int64_t running = 0;
+  std::int64_t generated = 0;
+  std::int64_t allowed = 0;
+  for (const auto& [id, sequence] : sequences) {
+    if (!sequence.running()) continue;
+    ++running;
+    generated += sequence.generated();
+    allowed += sequence.max_new_tokens;
+  }
+  reserve.on_retraction(running, generated, allowed);
 }
 
 void Engine::State::start(Sequence& sequence) {
@@ -270,6 +296,7 @@ Status Engine::State::step() {
   const sched::StepPlan planned = plan();
   FATHOM_CHECK(!planned.empty());
   apply(planned);
+  adjust_reserve(planned);
   Result<std::vector<WorkResult>> results = runner->run(work);
   FATHOM_RETURN_IF_ERROR(results.status());
   // Before anyone believes the numbers: were the weights still there?
@@ -325,6 +352,7 @@ Status Engine::run(wire::EnginePort& port) {
     state.take(port.receive(/*wait=*/state.sequences.empty(), /*deadline_ns=*/0));
     state.expire();
     if (!state.sequences.empty()) status = state.step();
+    if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
     state.load.waiting = static_cast<std::int32_t>(state.sequences.size()) - state.load.running;
     state.load.pages_used = state.pool.held_count();

@@ -21,7 +21,8 @@ struct EngineOptions {
   std::int32_t chunk_tokens = 512;          // prompt rows of one step
   std::int32_t max_prefill_tokens = 16384;  // the tighter of the two holds
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
-  float reserve_ratio = 0.7F;               // sched::Reserve's start, at its meaning there
+  float reserve_ratio = 0.7F;               // sched::Reserve's start
+  std::int32_t reserve_clip = 4096;         // sched::Budget's
   std::vector<wire::TokenId> end_tokens;    // end every answer unless it ignores them
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;

@@ -34,6 +34,7 @@ struct Work {
   std::int32_t rows = 0;
   std::int32_t logit_rows = 0;
 
+  bool decodes() const { return rows == 1 && draws() && sequence->generated() > 0; }
   bool draws() const { return first + rows == sequence->known(); }
 };
 
