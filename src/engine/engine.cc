@@ -104,9 +104,8 @@ void Engine::State::accept(wire::GenerateRequest request) {
   Sequence sequence;
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
   const std::int32_t limit = max_request_tokens(options, pool.capacity());
-  sequence.max_new_tokens =
-      std::clamp(request.sampling.max_new_tokens, 1,
-                 std::max(1, limit - sequence.prompt_tokens - 1));
+  sequence.max_new_tokens = std::clamp(request.sampling.max_new_tokens, 1,
+                                       std::max(1, limit - sequence.prompt_tokens - 1));
   if (request.logprobs.wanted && request.logprobs.prompt_start == 0 && status.ok()) {
     sequence.prompt_logprobs.push_back(
         {request.prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}, {}});

@@ -1,0 +1,201 @@
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/engine_runner.h"
+
+// What a request gets does not depend on its company: 200 requests in random order, with aborts and
+// a pool that is too small for those that run, give the bits that each gives alone.
+
+namespace fathom::oracle {
+namespace {
+
+using test_support::EngineRunner;
+using test_support::EngineRunnerOptions;
+using wire::Finish;
+
+struct Case {
+  const char* name;
+  const char* folder;
+  config::KvCacheDType kv_cache_dtype;
+  int threads;
+};
+
+constexpr std::int32_t kVocab = 512;
+
+std::int32_t between(std::mt19937& random, std::int32_t low, std::int32_t high) {
+  return low + static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(high - low + 1));
+}
+
+wire::GenerateRequest random_request(std::mt19937& random) {
+  wire::GenerateRequest request;
+  // Some prompts take several chunks; answers that are long outgrow what was kept free for them at
+  // their admission.
+  const bool talkative = random() % 3 == 0;
+  const bool long_prompt = !talkative && random() % 8 == 0;
+  const std::int32_t length = long_prompt ? between(random, 150, 420) : between(random, 1, 60);
+  for (std::int32_t i = 0; i < length; ++i) {
+    request.prompt.push_back(between(random, 0, kVocab - 1));
+  }
+  wire::SamplingParams& sampling = request.sampling;
+  sampling.max_new_tokens = talkative ? between(random, 250, 450) : between(random, 0, 40);
+  sampling.seed = (static_cast<std::uint64_t>(random()) << 32U) | random();
+  sampling.sample = random() % 4 == 0 ? 3 : 0;
+  switch (random() % 4) {
+    case 0:
+      sampling.temperature = 0;
+      break;
+    case 1:
+      sampling.temperature = 0.7F;
+      sampling.top_p = 0.9F;
+      break;
+    case 2:
+      sampling.temperature = 1.3F;
+      sampling.top_k = between(random, 1, 50);
+      sampling.min_p = 0.02F;
+      break;
+    default:
+      sampling.temperature = 1;
+      break;
+  }
+  if (random() % 5 == 0)
+    sampling.stop_token_ids = {between(random, 0, 99), between(random, 100, 400)};
+  request.stream = random() % 2 == 0;
+  request.stream_interval = between(random, 1, 5);
+  if (random() % 3 == 0) {
+    request.logprobs.wanted = true;
+    request.logprobs.prompt_start = between(random, 0, length);
+    request.logprobs.top = between(random, 0, 5);
+    if (random() % 2 == 0) request.logprobs.token_ids = {between(random, 0, kVocab - 1), 9};
+  }
+  return request;
+}
+
+using Bits = std::vector<std::uint32_t>;
+
+void append(Bits& bits, const std::vector<wire::PositionLogprobs>& positions) {
+  for (const wire::PositionLogprobs& position : positions) {
+    bits.push_back(static_cast<std::uint32_t>(position.id));
+    bits.push_back(std::bit_cast<std::uint32_t>(position.logprob));
+    for (const auto* list : {&position.top, &position.asked}) {
+      bits.push_back(static_cast<std::uint32_t>(list->size()));
+      for (const wire::TokenLogprob& each : *list) {
+        bits.push_back(static_cast<std::uint32_t>(each.id));
+        bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
+      }
+    }
+  }
+}
+
+// Prompt and answer apart: an abort may cut both short.
+Bits answer_bits(const wire::TokenOutput& output) {
+  Bits bits;
+  append(bits, output.logprobs);
+  return bits;
+}
+
+Bits prompt_bits(const wire::TokenOutput& output) {
+  Bits bits;
+  append(bits, output.prompt_logprobs);
+  return bits;
+}
+
+template <class T>
+bool begins_with(const std::vector<T>& whole, const std::vector<T>& part) {
+  return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
+}
+
+class EngineEquality : public testing::TestWithParam<Case> {
+ protected:
+  // `crowded`: many at once in small chunks over few pages; else one at a time, prompts in one
+  // chunk, room for everything.
+  static EngineRunnerOptions options(bool crowded) {
+    EngineRunnerOptions options;
+    options.kv_cache_dtype = GetParam().kv_cache_dtype;
+    options.threads = crowded ? GetParam().threads : 1;
+    options.pages = crowded ? 12 : 64;
+    options.engine.context_tokens = 700;
+    options.engine.max_running = crowded ? 16 : 1;
+    options.engine.chunk_tokens = crowded ? 57 : 512;
+    options.engine.reserve_ratio = crowded ? 0.25F : 0.7F;
+    return options;
+  }
+  static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
+};
+
+TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
+  const unsigned seed = 20251125;
+  const int count = std::getenv("FATHOM_TEST_ALL") != nullptr ? 1000 : 200;
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::vector<wire::GenerateRequest> requests;
+  for (int i = 0; i < count; ++i) requests.push_back(random_request(random));
+
+  std::vector<wire::TokenOutput> alone;
+  {
+    EngineRunner engine(folder(), options(/*crowded=*/false));
+    for (const wire::GenerateRequest& request : requests) {
+      alone.push_back(engine.wait(engine.submit(request)));
+    }
+  }
+
+  std::vector<std::size_t> order(requests.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::shuffle(order.begin(), order.end(), random);
+  EngineRunner engine(folder(), options(/*crowded=*/true));
+  std::vector<wire::RequestId> ids(requests.size());
+  for (const std::size_t i : order) ids[i] = engine.submit(requests[i]);
+  // A fifth of them is aborted: some before they ran, some while they run, some too late.
+  std::vector<bool> aborted(requests.size(), false);
+  for (const std::size_t i : order) {
+    if (random() % 5 != 0) continue;
+    aborted[i] = true;
+    if (requests[i].stream && random() % 3 != 0) {
+      engine.wait_for_tokens(ids[i], random() % 20);
+    }
+    engine.abort(ids[i]);
+  }
+
+  int cut_short = 0;
+  int retractions = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    SCOPED_TRACE("request " + std::to_string(i));
+    const wire::TokenOutput output = engine.wait(ids[i]);
+    retractions += output.retractions;
+    if (output.finish == Finish::kAbort) {
+      ++cut_short;
+      EXPECT_TRUE(aborted[i]) << output.error.message();
+      EXPECT_TRUE(begins_with(alone[i].tokens, output.tokens));
+      EXPECT_TRUE(begins_with(answer_bits(alone[i]), answer_bits(output)));
+      EXPECT_TRUE(begins_with(prompt_bits(alone[i]), prompt_bits(output)));
+      continue;
+    }
+    EXPECT_EQ(output.finish, alone[i].finish);
+    EXPECT_EQ(output.stop_token, alone[i].stop_token);
+    EXPECT_EQ(output.tokens, alone[i].tokens);
+    EXPECT_EQ(answer_bits(output), answer_bits(alone[i]));
+    EXPECT_EQ(prompt_bits(output), prompt_bits(alone[i]));
+  }
+  EXPECT_EQ(engine.load().pages_used, 0);
+  // The schedule was what the test is about.
+  EXPECT_GT(cut_short, count / 20);
+  EXPECT_GE(retractions, count / 40);
+  RecordProperty("aborted", cut_short);
+  RecordProperty("retractions", retractions);
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints,
+                         EngineEquality,
+                         testing::Values(Case{"MicroBf16", "micro-bf16",
+                                              config::KvCacheDType::kAuto, 1},
+                                         Case{"MicroBf16Fp8CacheTwoThreads", "micro-bf16",
+                                              config::KvCacheDType::kF8E4M3, 2}),
+                         [](const auto& each) { return each.param.name; });
+
+}  // namespace
+}  // namespace fathom::oracle
