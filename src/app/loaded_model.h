@@ -36,6 +36,8 @@ class LoadedModel {
   const ops::OpSet& ops() const { return *ops_; }
   model::Model& model() { return *model_; }
   cache::KvStore& store() { return *store_; }
+  // Of the checkpoint's tensors, as they are stored.
+  std::int64_t weight_bytes() const { return checkpoint_->data_bytes(); }
   // Whether all mapped weights could be read so far.
   Status health() const { return checkpoint_->health(); }
 

@@ -30,6 +30,10 @@ std::int32_t max_request_tokens(const EngineOptions& options, std::int32_t pages
   return static_cast<std::int32_t>(std::min<std::int64_t>(options.context_tokens, pool)) - 1;
 }
 
+std::int32_t max_prompt_tokens(const EngineOptions& options, std::int32_t pages) {
+  return max_request_tokens(options, pages) - kLeastAnswer;
+}
+
 struct Engine::State {
   const config::ModelConfig& config;
   EngineOptions options;
@@ -82,12 +86,12 @@ Status Engine::State::admissible(const wire::GenerateRequest& request) const {
   if (request.prompt.empty()) {
     return invalid_argument("the prompt is empty, expected at least one token");
   }
-  const std::int32_t limit = max_request_tokens(options, pool.capacity());
+  const std::int32_t limit = max_prompt_tokens(options, pool.capacity());
   const auto length = static_cast<std::int64_t>(request.prompt.size());
-  if (length > limit - kLeastAnswer) {
+  if (length > limit) {
     return invalid_argument("the prompt has " + std::to_string(length) +
                             " tokens; the context and the cache of this instance allow " +
-                            std::to_string(limit - kLeastAnswer));
+                            std::to_string(limit));
   }
   for (const wire::TokenId id : request.prompt) {
     if (id >= 0 && id < config.vocab_size) continue;
@@ -311,7 +315,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                const ops::OpSet& ops,
                                                Device& device,
                                                const EngineOptions& options) {
-  if (max_request_tokens(options, store.pages()) <= kLeastAnswer) {
+  if (max_prompt_tokens(options, store.pages()) < 1) {
     return invalid_argument("a context of " + std::to_string(options.context_tokens) +
                             " tokens and a cache of " + std::to_string(store.pages()) +
                             " pages leave no room for a request");

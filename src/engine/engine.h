@@ -34,6 +34,8 @@ struct EngineOptions {
 
 // The most tokens that a request's prompt and answer may have together.
 std::int32_t max_request_tokens(const EngineOptions& options, std::int32_t pages);
+// The most of them that may be prompt: a few are left for the answer.
+std::int32_t max_prompt_tokens(const EngineOptions& options, std::int32_t pages);
 
 // The step loop of one rank: takes requests, plans, runs, draws, publishes.
 //

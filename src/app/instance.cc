@@ -1,0 +1,322 @@
+#include "app/instance.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <sys/eventfd.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "api/service.h"
+#include "app/loaded_model.h"
+#include "app/sampling_defaults.h"
+#include "app/warm_up.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "http/open_files.h"
+#include "http/server.h"
+#include "text/tokenizer.h"
+#include "wire/engine_link.h"
+
+namespace fathom::app {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLastWords{5000};  // for answers to reach their peers
+constexpr std::size_t kMaxUnfinished = 65536;          // requests, when no flag bounds the queue
+constexpr std::size_t kOpenFiles = 65536;
+constexpr double kBytesPerGigabyte = 1 << 30;
+
+engine::EngineOptions engine_options(const config::InstancePlan& plan) {
+  engine::EngineOptions options;
+  options.context_tokens = plan.limits.context_tokens;
+  options.max_running = plan.limits.max_running;
+  options.chunk_tokens = plan.limits.chunk_tokens;
+  options.max_prefill_tokens = plan.limits.max_prefill_tokens;
+  options.max_prefill_requests = plan.limits.prefill_max_requests;
+  options.reserve_ratio = plan.limits.reserve_ratio;
+  return options;
+}
+
+std::vector<wire::TokenId> end_tokens(const config::ModelConfig& model,
+                                      const text::Tokenizer* tokenizer) {
+  std::set<wire::TokenId> ends(model.eos_token_ids.begin(), model.eos_token_ids.end());
+  if (tokenizer != nullptr) ends.insert(tokenizer->eos_ids().begin(), tokenizer->eos_ids().end());
+  return {ends.begin(), ends.end()};
+}
+
+Result<std::unique_ptr<LoadedModel>> load_model(const config::InstancePlan& plan,
+                                                const engine::EngineOptions& engine) {
+  log_info("Load weight begin.");
+  const std::int64_t begin = now_ns();
+  model::ModelOptions options;
+  options.arithmetic = plan.arithmetic;
+  options.max_tokens = engine.max_rows();
+  options.max_logit_rows = engine.max_logit_rows();
+  options.max_positions = plan.limits.context_tokens;
+  auto loaded =
+      LoadedModel::load(plan.model_path, options, plan.cache.dtype, plan.cache.pages, plan.threads);
+  FATHOM_RETURN_IF_ERROR(loaded.status());
+  log_info(fmt::format("Load weight end. type={}, dtype={}, mem usage={:.2f} GB, elapsed={:.2f} s",
+                       (*loaded)->config().architecture, (*loaded)->config().torch_dtype,
+                       static_cast<double>((*loaded)->weight_bytes()) / kBytesPerGigabyte,
+                       static_cast<double>(now_ns() - begin) / 1e9));
+  log_info(fmt::format("KV Cache is allocated. #tokens: {}, KV size: {:.2f} GB",
+                       plan.cache.pool_tokens(),
+                       static_cast<double>(plan.cache.pool_bytes()) / kBytesPerGigabyte));
+  log_info(fmt::format(
+      "max_total_num_tokens={}, chunked_prefill_size={}, max_prefill_tokens={}, "
+      "max_running_requests={}, context_len={}",
+      plan.cache.pool_tokens(), plan.limits.chunk_tokens, plan.limits.max_prefill_tokens,
+      plan.limits.max_running, plan.limits.context_tokens));
+  return loaded;
+}
+
+}  // namespace
+
+struct Instance::State {
+  config::InstancePlan plan;
+  std::string server_arguments;
+  int failure_fd = -1;  // an eventfd
+  mutable std::mutex mutex;
+  Status failure;  // guarded by mutex
+
+  // In the order of dependence: the server calls the service, which calls the link.
+  std::unique_ptr<LoadedModel> model;
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<wire::InprocLink> link;
+  std::unique_ptr<api::Service> service;
+  std::atomic<api::Service*> ready = nullptr;  // `service`, once requests may reach it
+  std::unique_ptr<http::Server> server;
+
+  std::atomic<bool> loading = false;
+  std::atomic<bool> ending = false;  // ends the wait of the warm-up
+  std::thread engine_thread;
+  std::thread warm_up_thread;  // started by engine_thread
+
+  void handle(http::Request request, std::shared_ptr<http::Exchange> exchange);
+  void fail(const Status& why);
+  void run_engine();
+  Status load();
+  Result<api::ServiceOptions> service_options(const engine::EngineOptions& engine_options) const;
+  void run_warm_up();
+  void stop();
+};
+
+void Instance::State::handle(http::Request request, std::shared_ptr<http::Exchange> exchange) {
+  if (api::Service* const service_now = ready.load()) {
+    service_now->handle(std::move(request), std::move(exchange));
+    return;
+  }
+  http::Response response;
+  response.status = 503;
+  if (!request.path.starts_with("/health")) {
+    response.headers.add("Content-Type", "application/json");
+    response.body = api::Service::error_body(503, "the model is being loaded; try again later");
+  }
+  exchange->respond(std::move(response));
+}
+
+void Instance::State::fail(const Status& why) {
+  {
+    const std::lock_guard lock(mutex);
+    if (!failure.ok()) return;  // the first one is the cause
+    failure = why;
+  }
+  if (api::Service* const service_now = ready.load()) {
+    service_now->set_state(api::ServiceState::kUnhealthy);
+  }
+  const std::uint64_t one = 1;
+  FATHOM_CHECK(write(failure_fd, &one, sizeof one) == sizeof one);
+}
+
+Result<api::ServiceOptions> Instance::State::service_options(
+    const engine::EngineOptions& engine_options) const {
+  const config::ModelConfig& config = model->config();
+  api::ServiceOptions options;
+  options.served_model_name = plan.served_model_name;
+  options.model_path = plan.model_path;
+  options.tokenizer_path = plan.tokenizer_path;
+  options.model_type = config.model_type;
+  options.architectures = {config.architecture};
+  options.weight_version = plan.weight_version;
+  options.version = FATHOM_VERSION;
+  options.server_arguments = server_arguments;
+  options.context_tokens = plan.limits.context_tokens;
+  options.max_request_tokens = engine::max_request_tokens(engine_options, plan.cache.pages);
+  options.max_prompt_tokens = engine::max_prompt_tokens(engine_options, plan.cache.pages);
+  options.pool_tokens = static_cast<std::int32_t>(plan.cache.pool_tokens());
+  options.page_tokens = config::kPageTokens;
+  options.vocab_size = config.vocab_size;
+  if (plan.use_sampling_defaults) {
+    auto defaults = read_sampling_defaults(plan.model_path);
+    FATHOM_RETURN_IF_ERROR(defaults.status());
+    options.sampling_defaults = std::move(defaults).value();
+  }
+  options.stream_interval = plan.stream_interval;
+  options.incremental_streaming = plan.incremental_streaming;
+  options.cache_report = plan.cache_report;
+  options.random_seed = plan.random_seed;
+  options.health_generates = plan.health_generates;
+  options.health_timeout = std::chrono::seconds(plan.health_timeout_s);
+  options.weight_gigabytes = static_cast<double>(model->weight_bytes()) / kBytesPerGigabyte;
+  options.cache_gigabytes = static_cast<double>(plan.cache.pool_bytes()) / kBytesPerGigabyte;
+  return options;
+}
+
+Status Instance::State::load() {
+  engine::EngineOptions options = engine_options(plan);
+  if (!plan.skip_tokenizer) {
+    auto loaded = text::Tokenizer::load(plan.tokenizer_path);
+    if (!loaded.ok()) {
+      return {
+          loaded.status().code(),
+          loaded.status().message() +
+              " (--tokenizer-path names another place; --skip-tokenizer-init serves token ids)"};
+    }
+    tokenizer = std::move(loaded).value();
+  }
+  auto loaded = load_model(plan, options);
+  FATHOM_RETURN_IF_ERROR(loaded.status());
+  model = std::move(loaded).value();
+  options.end_tokens = end_tokens(model->config(), tokenizer.get());
+  options.weights_health = [this] { return model->health(); };
+  auto created = engine::Engine::create(model->config(), model->model(), model->store(),
+                                        model->ops(), model->device(), options);
+  FATHOM_RETURN_IF_ERROR(created.status());
+  engine = std::move(created).value();
+
+  auto described = service_options(options);
+  FATHOM_RETURN_IF_ERROR(described.status());
+  const std::size_t most = plan.limits.max_queued > 0
+                               ? static_cast<std::size_t>(plan.limits.max_queued) +
+                                     static_cast<std::size_t>(plan.limits.max_running)
+                               : kMaxUnfinished;
+  link = std::make_unique<wire::InprocLink>(
+      most, [this] { server->post([this] { service->on_outputs(); }); });
+  service =
+      std::make_unique<api::Service>(std::move(described).value(), tokenizer.get(), link->client());
+  service->set_timer([this](std::chrono::milliseconds delay, std::function<void()> work) {
+    server->post_after(delay, std::move(work));
+  });
+  return {};
+}
+
+void Instance::State::run_engine() {
+  const Status loaded = load();
+  if (!loaded.ok()) {
+    fail(loaded);
+    loading = false;
+    return;
+  }
+  ready = service.get();
+  warm_up_thread = std::thread([this] { run_warm_up(); });
+  loading = false;
+  const Status ended = engine->run(link->port());
+  if (!ended.ok()) fail(ended.in("the engine"));
+}
+
+void Instance::State::run_warm_up() {
+  if (!plan.skip_warmup) {
+    const Status warmed = warm_up(own_address(server->address()),
+                                  std::chrono::seconds(plan.warmup_timeout_s), ending);
+    if (ending) return;
+    if (!warmed.ok()) {
+      fail(warmed.in("the warm-up request"));
+      return;
+    }
+  }
+  service->set_state(api::ServiceState::kUp);
+  log_info("The server is fired up and ready to roll!");
+}
+
+void Instance::State::stop() {
+  if (server == nullptr) return;
+  FATHOM_CHECK(!loading);
+  ending = true;
+  static_cast<void>(server->drain(kLastWords));  // who has not read by now will not
+  if (link != nullptr) link->close();
+  if (engine_thread.joinable()) engine_thread.join();
+  if (warm_up_thread.joinable()) warm_up_thread.join();
+  server->stop();
+  server.reset();
+}
+
+Result<std::unique_ptr<Instance>> Instance::create(const config::InstancePlan& plan,
+                                                   const std::string& server_arguments) {
+  auto state = std::make_unique<State>();
+  state->plan = plan;
+  state->server_arguments = server_arguments;
+  state->failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (state->failure_fd < 0) {
+    return Status(Code::kUnavailable, "eventfd: " + std::generic_category().message(errno));
+  }
+  http::raise_open_files(kOpenFiles);
+  http::ServerOptions options;
+  options.host = plan.host;
+  options.port = static_cast<std::uint16_t>(plan.port);
+  State* const raw = state.get();
+  auto server = http::Server::create(
+      options, [raw](http::Request request, std::shared_ptr<http::Exchange> exchange) {
+        raw->handle(std::move(request), std::move(exchange));
+      });
+  if (!server.ok()) {
+    close(state->failure_fd);
+    return server.status();
+  }
+  state->server = std::move(server).value();
+  state->server->set_error_body(api::Service::error_body);
+  return std::unique_ptr<Instance>(new Instance(std::move(state)));
+}
+
+Instance::Instance(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Instance::~Instance() {
+  stop();
+  close(state_->failure_fd);
+}
+
+void Instance::start() {
+  state_->loading = true;
+  state_->server->start();
+  log_info("Listening on http://" + state_->server->address());
+  state_->engine_thread = std::thread([this] { state_->run_engine(); });
+}
+
+int Instance::failure_fd() const { return state_->failure_fd; }
+
+Status Instance::failure() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->failure;
+}
+
+bool Instance::loading() const { return state_->loading; }
+
+void Instance::refuse_requests() {
+  state_->ending = true;
+  if (api::Service* const service = state_->ready.load()) {
+    service->set_state(api::ServiceState::kDraining);
+  }
+}
+
+std::size_t Instance::unfinished() const {
+  const api::Service* const service = state_->ready.load();
+  return service == nullptr ? 0 : service->unfinished();
+}
+
+void Instance::abort_requests() {
+  if (api::Service* const service = state_->ready.load()) service->abort_all();
+}
+
+void Instance::stop() { state_->stop(); }
+
+}  // namespace fathom::app
