@@ -214,8 +214,8 @@ Status Instance::State::load() {
 void Instance::State::run_engine() {
   const Status loaded = load();
   if (!loaded.ok()) {
+    loading = false;  // before anyone learns of the failure and stops
     fail(loaded);
-    loading = false;
     return;
   }
   ready = service.get();
