@@ -39,6 +39,7 @@ struct Options {
   std::string once;
   std::int64_t max_tokens = 0;
   bool thinking = false;
+  bool show_thinking = false;
 };
 
 // Set by Ctrl-C. The handler may only touch this.
@@ -303,8 +304,10 @@ Status run(int input, const Options& options, std::ostream& out, std::ostream& e
   if (options.thinking) settings.thinking = true;
 
   const bool terminal = options.once.empty() && isatty(input) == 1 && isatty(STDOUT_FILENO) == 1;
-  const bool colours = terminal && environment("NO_COLOR").empty();
-  ChatScreen screen(out, err, terminal, colours);
+  ChatScreen screen(out, err,
+                    {.terminal = terminal,
+                     .colours = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty(),
+                     .reasoning = terminal || options.show_thinking});
   const std::string key = options.api_key.empty() ? environment("OPENAI_API_KEY") : options.api_key;
   const InterruptGuard guard;
   Chat chat(*url, std::move(settings), key, screen);
@@ -335,6 +338,8 @@ int run_chat_from(int input,
   command_line.option("--max-tokens", options.max_tokens,
                       "of an answer; 0: the server's own limit");
   command_line.flag("--thinking", options.thinking, "let the model think before it answers");
+  command_line.flag("--show-thinking", options.show_thinking,
+                    "show it, also with --once or where the output is no terminal");
   if (const auto code = command_line.parse(args, out, err)) return *code;
   const Status status = run(input, options, out, err);
   if (status.ok()) return 0;

@@ -14,11 +14,11 @@ constexpr std::string_view kPlain = "\x1b[0m";
 
 }  // namespace
 
-ChatScreen::ChatScreen(std::ostream& out, std::ostream& err, bool terminal, bool colours)
-    : out_(out), err_(err), terminal_(terminal), colours_(colours) {}
+ChatScreen::ChatScreen(std::ostream& out, std::ostream& err, const Look& look)
+    : out_(out), err_(err), look_(look) {}
 
 void ChatScreen::dim(bool on) {
-  if (colours_ && on != dim_) out_ << (on ? kDim : kPlain);
+  if (look_.colours && on != dim_) out_ << (on ? kDim : kPlain);
   dim_ = on;
 }
 
@@ -27,17 +27,17 @@ std::string ChatScreen::printable(std::string_view text) const {
   std::string shown;
   for (const char c : text) {
     const bool control = static_cast<unsigned char>(c) < 0x20 || c == '\x7f';
-    if (!terminal_ || !control || c == '\n' || c == '\t') shown += c;
+    if (!look_.terminal || !control || c == '\n' || c == '\t') shown += c;
   }
   return shown;
 }
 
 void ChatScreen::prompt() {
-  if (terminal_) out_ << "> " << std::flush;
+  if (look_.terminal) out_ << "> " << std::flush;
 }
 
 void ChatScreen::remark(std::string_view text) {
-  if (colours_) {
+  if (look_.colours) {
     err_ << kDim << text << kPlain << "\n" << std::flush;
   } else {
     err_ << text << "\n" << std::flush;
@@ -45,7 +45,7 @@ void ChatScreen::remark(std::string_view text) {
 }
 
 void ChatScreen::text(std::string_view text, bool reasoning) {
-  if (reasoning && !terminal_) return;
+  if (reasoning && !look_.reasoning) return;
   // The answer begins on a line of its own, and without the blank lines that models leave there.
   if (dim_ && !reasoning) {
     dim(false);

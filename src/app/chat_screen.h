@@ -10,10 +10,14 @@ namespace fathom::app {
 // where there are colours.
 class ChatScreen {
  public:
-  // `terminal`: a person reads both, so there are prompts and colours, and reasoning is shown.
-  ChatScreen(std::ostream& out, std::ostream& err, bool terminal, bool colours);
+  struct Look {
+    bool terminal = false;  // a person reads both streams and types: there are prompts
+    bool colours = false;
+    bool reasoning = false;  // what the model thinks is shown too
+  };
+  ChatScreen(std::ostream& out, std::ostream& err, const Look& look);
 
-  bool terminal() const { return terminal_; }
+  bool terminal() const { return look_.terminal; }
   void prompt();
   void remark(std::string_view text);
   void text(std::string_view text, bool reasoning);
@@ -26,8 +30,7 @@ class ChatScreen {
 
   std::ostream& out_;
   std::ostream& err_;
-  bool terminal_;
-  bool colours_;
+  Look look_;
   bool dim_ = false;
   bool line_open_ = false;
 };

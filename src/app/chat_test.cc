@@ -248,6 +248,16 @@ TEST(Chat, AsksOnceAndPrintsTheAnswerAlone) {
   EXPECT_THAT(body, HasSubstr(R"("thinking":true)"));
 }
 
+TEST(Chat, ShowsThinkingWhereItIsAskedTo) {
+  const FakeEndpoint endpoint(answer_paris);
+
+  const Outcome outcome =
+      chat({endpoint.url(), "--once", "capital?", "--thinking", "--show-thinking"});
+
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "France?\nParis\n");
+}
+
 TEST(Chat, AnswersWhatIsPipedIntoItAndRemembers) {
   const FakeEndpoint endpoint(answer_paris);
   const std::filesystem::path file =
