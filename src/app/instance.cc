@@ -43,6 +43,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.max_prefill_tokens = plan.limits.max_prefill_tokens;
   options.max_prefill_requests = plan.limits.prefill_max_requests;
   options.reserve_ratio = plan.limits.reserve_ratio;
+  options.reserve_clip = plan.limits.reserve_clip;
   return options;
 }
 

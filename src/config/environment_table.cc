@@ -213,7 +213,7 @@ constexpr Variable kVariables[] = {
            "4096",
            1,
            1 << 30,
-           kNotBuilt,
+           kBuilt,
            "tokens of an answer that count at most when its request is admitted"),
     on_off("SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN",
            "0",

@@ -45,6 +45,7 @@ struct LimitsPlan {
   std::int32_t reserved_decode_tokens = 0;  // headroom of a request admitted on a decode instance
   // The part of a request's remaining tokens that counts when it is admitted (sched::Budget).
   float reserve_ratio = 0.7F;
+  std::int32_t reserve_clip = 4096;  // remaining tokens that count at most then
 };
 
 // The caches of one rank.

@@ -101,6 +101,8 @@ Status plan_limits(Resolution& r) {
       r.plan.role == Role::kDecode ? r.narrow("num_reserved_decode_tokens") : 0;
   limits.reserve_ratio =
       static_cast<float>(std::min(0.7 * flags.number("schedule_conservativeness"), 1.0));
+  limits.reserve_clip = static_cast<std::int32_t>(
+      r.input.environment.integer("SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION"));
   return plan_running(r);
 }
 

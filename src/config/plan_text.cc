@@ -120,6 +120,7 @@ Json limits(const LimitsPlan& plan) {
       .add("reserved_decode_tokens", plan.reserved_decode_tokens)
       .put("reserve_ratio", Json::number_from_text(std::to_string(plan.reserve_ratio))
                                 .value_or(Json::number(plan.reserve_ratio)))
+      .add("reserve_clip", plan.reserve_clip)
       .take();
 }
 

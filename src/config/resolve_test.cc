@@ -468,6 +468,9 @@ TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
         "--chat-template t", "--enable-hierarchical-cache"}) {
     EXPECT_EQ(resolved(line, "cpu").not_built.size(), 1U) << line;
   }
+  EXPECT_EQ(resolved("", "cpu", {{"SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "99"}})
+                .plan.limits.reserve_clip,
+            99);
   EXPECT_THAT(resolved("", "cpu", {{"SGLANG_REQ_WAITING_TIMEOUT", "5"}}).not_built,
               ElementsAre(HasSubstr("SGLANG_REQ_WAITING_TIMEOUT=5")));
   EXPECT_THAT(resolved("--watchdog-timeout 300 --tp 1", "cpu").not_built, IsEmpty());
