@@ -26,11 +26,9 @@ for source in $(repository_files 'src/*_fuzz.cc' 'tests/*_fuzz.cc'); do
   fi
 done
 
-ran=0
-for fuzzer in build/fuzz/fuzzers/*; do
-  name=${fuzzer##*/}
-  [ -x "$fuzzer" ] && { [ "$only" = all ] || [ "$only" = "$name" ]; } || continue
-  ran=$((ran + 1))
+# run_one FUZZER: fails when the target does.
+run_one() {
+  local fuzzer=$1 name=${1##*/} begin corpus
   corpus=(build/fuzz/corpus/"$name")
   mkdir -p "${corpus[0]}"
   [ ! -d "tests/fuzz/$name" ] || corpus+=("tests/fuzz/$name")
@@ -43,9 +41,25 @@ for fuzzer in build/fuzz/fuzzers/*; do
     record fuzz fail $(($(now_ms) - begin)) "$name"
     tail -n 40 "$logs/fuzz/$name.log"
     say "$name failed. Repeat it with: $fuzzer $(ls -t "$logs"/fuzz/"$name"-* 2>/dev/null | head -n 1)"
-    status=1
+    return 1
   fi
+}
+
+# As many at a time as there are processors.
+ran=0
+running=()
+for fuzzer in build/fuzz/fuzzers/*; do
+  name=${fuzzer##*/}
+  [ -x "$fuzzer" ] && { [ "$only" = all ] || [ "$only" = "$name" ]; } || continue
+  if [ ${#running[@]} -ge "$processors" ]; then
+    wait "${running[0]}" || status=1
+    running=("${running[@]:1}")
+  fi
+  ran=$((ran + 1))
+  run_one "$fuzzer" &
+  running+=($!)
 done
+for one in ${running[@]+"${running[@]}"}; do wait "$one" || status=1; done
 if [ $ran -eq 0 ]; then
   [ "$only" = all ] || die "There is no fuzz target \"$only\"; these exist: $(ls build/fuzz/fuzzers 2>/dev/null | tr '\n' ' ')"
   say "There are no fuzz targets yet."
