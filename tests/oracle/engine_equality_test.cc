@@ -130,7 +130,8 @@ class EngineEquality : public testing::TestWithParam<Case> {
 
 TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   const unsigned seed = 20251125;
-  const int count = std::getenv("FATHOM_TEST_ALL") != nullptr ? 1000 : 200;
+  const bool all = std::getenv("FATHOM_TEST_ALL") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+  const int count = all ? 1000 : 200;
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   std::vector<wire::GenerateRequest> requests;
