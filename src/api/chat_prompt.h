@@ -10,8 +10,13 @@
 
 namespace fathom::api {
 
-// The prompt of a chat: the request's `messages` with its `tools`, as `continue_final_message` says
-// how to go on, rendered and encoded.
+// The prompt of a chat: the request's `messages` with its `tools`, rendered and encoded
+// (text/chat_encoding.h). As SGLang does it:
+//
+// - Tools belong to the first message, which is made a system message if it is none; they replace
+//   what that message brought.
+// - A last message of the assistant is continued with continue_final_message: its text comes behind
+//   everything, encoded by itself. Without, it is read as a user's.
 std::optional<Refusal> encode_chat(const text::Tokenizer& tokenizer,
                                    const Json& body,
                                    bool thinking,
