@@ -107,8 +107,10 @@ Status check_devices_by_gpu(const Resolution& r, const std::string& text) {
   for (std::int32_t rank = 0; rank < layout.ranks_per_node; ++rank) {
     const std::string gpu = std::to_string(layout.first_device + rank * layout.device_step);
     if (parsed->find(gpu) == nullptr) {
-      return invalid_argument(shown + ": there are no devices for GPU " + gpu +
-                              "; the GPUs named are " + keys);
+      std::string message = shown;
+      message.append(": there are no devices for GPU ").append(gpu);
+      message.append("; the GPUs named are ").append(keys);
+      return invalid_argument(std::move(message));
     }
   }
   return {};
