@@ -5,7 +5,6 @@
 // usage: http_bench [SECONDS a row]
 
 #include <algorithm>
-#include <arpa/inet.h>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -14,8 +13,6 @@
 #include <future>
 #include <memory>
 #include <mutex>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -26,6 +23,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "bench/loopback.h"
 #include "bench/machine.h"
 #include "bench/table.h"
 #include "http/open_files.h"
@@ -46,13 +44,7 @@ const std::string& event() {
 }
 
 int connect_to(std::uint16_t port) {
-  const int handle = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  FATHOM_CHECK(handle >= 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  FATHOM_CHECK(::connect(handle, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  const int handle = connect_loopback(port);
   const std::string request = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
   FATHOM_CHECK(::send(handle, request.data(), request.size(), 0) ==
                static_cast<ssize_t>(request.size()));
