@@ -234,11 +234,13 @@ TEST(Engine, AFullPoolRetractsAndFinishesEveryone) {
   options.engine.reserve_ratio = 0;
   EngineRunner alone(kFolder, options);
   std::vector<std::vector<wire::TokenId>> expected;
+  expected.reserve(4);
   for (std::int32_t i = 0; i < 4; ++i) {
     expected.push_back(alone.wait(alone.submit(request_for(60 + i, 180))).tokens);
   }
   EngineRunner engine(kFolder, options);
   std::vector<wire::RequestId> ids;
+  ids.reserve(4);
   for (std::int32_t i = 0; i < 4; ++i) ids.push_back(engine.submit(request_for(60 + i, 180)));
   std::int32_t retractions = 0;
   for (std::size_t i = 0; i < 4; ++i) {

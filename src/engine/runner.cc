@@ -75,8 +75,9 @@ model::Batch Runner::State::lay_out(std::span<const Work> work) {
     FATHOM_CHECK(each.first + each.rows <= sequence.known());
     segments.push_back({sequence.slot, row, each.rows, each.first + each.rows});
     for (std::int32_t i = 0; i < each.rows; ++i, ++row) {
-      ids.at(row) = sequence.tokens[static_cast<std::size_t>(each.first + i)];
-      positions.at(row) = each.first + i;
+      const std::int32_t position = each.first + i;
+      ids.at(row) = sequence.tokens[static_cast<std::size_t>(position)];
+      positions.at(row) = position;
       sequences.at(row) = sequence.slot;
     }
     max_position = std::max(max_position, each.first + each.rows - 1);

@@ -135,6 +135,7 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   std::vector<wire::GenerateRequest> requests;
+  requests.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) requests.push_back(random_request(random));
 
   std::vector<wire::TokenOutput> alone;

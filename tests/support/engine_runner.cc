@@ -53,7 +53,7 @@ Status EngineRunner::stop() {
 
 Status EngineRunner::try_submit(wire::GenerateRequest request) {
   request.id = next_id_;
-  const Status sent = link_->client().submit(std::move(request));
+  Status sent = link_->client().submit(std::move(request));
   if (sent.ok()) ++next_id_;
   return sent;
 }

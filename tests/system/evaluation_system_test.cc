@@ -63,6 +63,7 @@ TEST_P(Evaluation, IsAnsweredAsWellAsThePageStates) {
   std::vector<std::string> replies(cases.size());
   std::atomic<std::size_t> next = 0;
   std::vector<std::thread> clients;
+  clients.reserve(kClients);
   const std::uint16_t port = server.port();
   for (int i = 0; i < kClients; ++i) {
     clients.emplace_back([&] {
@@ -86,7 +87,7 @@ TEST_P(Evaluation, IsAnsweredAsWellAsThePageStates) {
     }
   }
   std::string list;
-  for (const auto& [task, lines] : misses) list += "\n" + task + ":" + lines;
+  for (const auto& [task, lines] : misses) list.append("\n").append(task).append(":").append(lines);
   // Of a part the page states nothing: in proportion, rounded up, and the same allowance.
   const std::size_t published_wrong =
       (cases.size() * (kCases - kPublishedRight) + kCases - 1) / kCases;

@@ -42,6 +42,7 @@ ServerProcess::ServerProcess(const std::string& program, const std::vector<std::
   std::vector<std::string> words{program, "launch_server", "--port", "0"};
   words.insert(words.end(), args.begin(), args.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::array<int, 2> ends{};

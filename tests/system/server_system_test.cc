@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <memory>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -81,22 +82,25 @@ TEST(Start, ACheckpointWithoutATokenizerIsSaidInASentence) {
 class Server : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = new ServerProcess(FATHOM_PROGRAM, {"--random-seed", "7", "--enable-cache-report"});
-    ASSERT_TRUE(server_->wait_until_ready());
+    server() = std::make_unique<ServerProcess>(
+        FATHOM_PROGRAM, std::vector<std::string>{"--random-seed", "7", "--enable-cache-report"});
+    ASSERT_TRUE(server()->wait_until_ready());
   }
   static void TearDownTestSuite() {
-    server_->signal(SIGTERM);
-    EXPECT_EQ(server_->wait_exit(), 0);
-    delete server_;
+    server()->signal(SIGTERM);
+    EXPECT_EQ(server()->wait_exit(), 0);
+    server().reset();
   }
   static http::Response ask(const std::string& path, const std::string& body = "") {
-    return server_->ask(path, body);
+    return server()->ask(path, body);
   }
 
-  static ServerProcess* server_;  // of all tests of the suite
+  // One for all tests of the suite.
+  static std::unique_ptr<ServerProcess>& server() {
+    static std::unique_ptr<ServerProcess> only;
+    return only;
+  }
 };
-
-ServerProcess* Server::server_ = nullptr;
 
 TEST_F(Server, TellsWhatItIs) {
   EXPECT_THAT(ask("/v1/models").body,
@@ -122,7 +126,7 @@ TEST_F(Server, StreamsTheSameText) {
   const std::string messages =
       R"({"messages":[{"role":"user","content":"tell me a story about a dragon"}],"seed":5)";
   const Json whole = json_of(ask("/v1/chat/completions", messages + "}"));
-  RawConnections connections(server_->port());
+  RawConnections connections(server()->port());
   connections.open(last_request_text("/v1/chat/completions", messages + R"(,"stream":true})"));
   ASSERT_TRUE(connections.read_all());
   std::string text;
@@ -192,8 +196,9 @@ TEST_F(Server, RefusesInOpenAisForm) {
 }
 
 TEST(TokenIds, AreServedWithoutATokenizer) {
-  ServerProcess server(FATHOM_PROGRAM, {"--model-path", FATHOM_TEST_DATA "/micro-bf16",
-                                        "--skip-tokenizer-init", "--context-length", "512"});
+  const std::string model = FATHOM_TEST_DATA "/micro-bf16";
+  ServerProcess server(FATHOM_PROGRAM,
+                       {"--model-path", model, "--skip-tokenizer-init", "--context-length", "512"});
   ASSERT_TRUE(server.wait_until_ready());
   const Json json = json_of(server.ask(
       "/generate", R"({"input_ids":[1,2,3,4,5,6],"return_logprob":true,"logprob_start_len":2,)"
