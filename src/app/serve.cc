@@ -28,9 +28,10 @@ void drain(Instance& instance, EndSignals& signals) {
     }
     if (signals.wait(-1, kLookMs) && !aborted) {
       log_warning("Told to end a second time: aborting " + std::to_string(left) + " requests");
-      instance.abort_requests();
       aborted = true;
     }
+    // At every look: a request that is still being read is aborted when it has reached the engine.
+    if (aborted) instance.abort_requests();
   }
 }
 
