@@ -33,7 +33,11 @@ void Service::on_outputs() {
   if (core_->registry.deliver()) core_->health.sign_of_life();
 }
 
-void Service::set_state(ServiceState state) { core_->state = state; }
+void Service::set_state(ServiceState state) {
+  ServiceState now = core_->state;
+  while (now != ServiceState::kDraining && !core_->state.compare_exchange_weak(now, state)) {
+  }
+}
 
 ServiceState Service::state() const { return core_->state; }
 

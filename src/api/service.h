@@ -101,6 +101,7 @@ class Service {
   // To be called, on a server thread, after every InprocLink on_output.
   void on_outputs();
 
+  // kDraining is final: a warm-up that succeeds only then does not open the service again.
   void set_state(ServiceState state);
   ServiceState state() const;
 

@@ -211,6 +211,16 @@ TEST(Service, DrainingRefusesNewWorkAndFinishesTheOld) {
   rig.wait_idle();
 }
 
+TEST(Service, DrainingIsFinal) {
+  ServiceRig rig;
+  rig.service->set_state(ServiceState::kDraining);
+
+  rig.service->set_state(ServiceState::kUp);
+
+  EXPECT_EQ(rig.service->state(), ServiceState::kDraining);
+  EXPECT_EQ(rig.ask("POST", "/generate", R"({"text":"a"})").status, 503);
+}
+
 // Health
 
 TEST(Health, IsDownUntilUpAndWhileDraining) {
