@@ -69,6 +69,11 @@ std::string last_request_text(std::string_view path, std::string_view body) {
 
 RawAnswer parse_answer(std::string_view bytes) {
   RawAnswer answer;
+  while (bytes.starts_with("HTTP/1.1 1")) {
+    const std::size_t end = bytes.find("\r\n\r\n");
+    if (end == std::string_view::npos) return answer;
+    bytes.remove_prefix(end + 4);
+  }
   const auto status_line = take_line(bytes);
   if (!status_line) return answer;
   std::optional<std::size_t> length;

@@ -18,7 +18,7 @@ std::string request_text(std::string_view path,
 // The same, after which the server closes the connection.
 std::string last_request_text(std::string_view path, std::string_view body = "");
 
-// What one connection has brought, taken apart.
+// What one connection has brought, taken apart; interim answers are left out.
 struct RawAnswer {
   int status = 0;      // 0: not even that came whole
   std::string body;    // out of its chunks; what has come of it

@@ -150,12 +150,12 @@ int ServerProcess::wait_exit(std::chrono::milliseconds timeout) {
 
 bool ServerProcess::running() { return wait_exit(std::chrono::milliseconds(0)) == -1 && !reaped_; }
 
-std::int64_t ServerProcess::resident_bytes() const {
+std::int64_t ServerProcess::memory_bytes(const std::string& name) const {
   std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
   std::string word;
   while (status >> word) {
     std::int64_t kilobytes = 0;
-    if (word == "VmRSS:" && status >> kilobytes) return kilobytes * 1024;
+    if (word == name && status >> kilobytes) return kilobytes * 1024;
   }
   return -1;
 }

@@ -43,13 +43,15 @@ class ServerProcess {
   int wait_exit(std::chrono::milliseconds timeout = std::chrono::seconds(60));
   bool running();
 
-  // Resident memory now.
-  std::int64_t resident_bytes() const;
+  // Resident memory, now and the most it has been.
+  std::int64_t resident_bytes() const { return memory_bytes("VmRSS:"); }
+  std::int64_t peak_resident_bytes() const { return memory_bytes("VmHWM:"); }
   pid_t pid() const { return pid_; }
   std::string log();
 
  private:
   void read_log(int descriptor);
+  std::int64_t memory_bytes(const std::string& name) const;
 
   pid_t pid_ = -1;
   int exit_code_ = -1;

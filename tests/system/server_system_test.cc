@@ -163,6 +163,31 @@ TEST_F(Server, GeneratesWithLogprobs) {
   EXPECT_EQ(meta.find("output_top_logprobs")->as_array()->front().as_array()->size(), 2U);
 }
 
+TEST_F(Server, StreamsAllThatIsThereSoFar) {
+  const std::string fields =
+      R"({"text":"Once upon a time","sampling_params":{"temperature":0,"ignore_eos":true,)"
+      R"("max_new_tokens":40})";
+  const Json whole = json_of(ask("/generate", fields + "}"));
+  RawConnections connections(server()->port());
+  connections.open(last_request_text("/generate", fields + R"(,"stream":true})"));
+  ASSERT_TRUE(connections.read_all());
+  std::vector<std::string> events = events_of(parse_answer(connections.received(0)).body);
+  ASSERT_GT(events.size(), 2U);
+  ASSERT_EQ(events.back(), "[DONE]");
+  events.pop_back();
+  std::string text;
+  Json last;
+  for (const std::string& event : events) {
+    last = parse_json(event).value();
+    EXPECT_THAT(*last.find("text")->as_string(), StartsWith(text));
+    text = *last.find("text")->as_string();
+  }
+  EXPECT_EQ(text, *whole.find("text")->as_string());
+  EXPECT_EQ(to_json(*last.find("output_ids")), to_json(*whole.find("output_ids")));
+  EXPECT_EQ(to_json(*last.find("meta_info")->find("finish_reason")),
+            R"({"type":"length","length":40})");
+}
+
 TEST_F(Server, SeedsRepeatAndDiffer) {
   const auto text = [](const std::string& seed) {
     return ask("/v1/completions",
@@ -193,6 +218,32 @@ TEST_F(Server, RefusesInOpenAisForm) {
   const http::Response late = ask("/generate", R"({"text":"a","sampling_params":{"regex":"a"}})");
   EXPECT_EQ(late.status, 400);
   EXPECT_THAT(late.body, HasSubstr("not built yet: sampling_params.regex"));
+}
+
+// What a token was worth when it was drawn is what it is worth when it is read.
+TEST(TokenIds, OfAnAnswerHaveTheSameLogprobsInAPrompt) {
+  const std::string model = FATHOM_TEST_DATA "/micro-bf16";
+  ServerProcess server(FATHOM_PROGRAM,
+                       {"--model-path", model, "--skip-tokenizer-init", "--context-length", "512",
+                        "--arithmetic", "exact", "--chunked-prefill-size", "64"});
+  ASSERT_TRUE(server.wait_until_ready());
+  const auto generate = [&](const std::string& ids, const std::string& more) {
+    return json_of(
+        server.ask("/generate", R"({"input_ids":[)" + ids + R"(],"return_logprob":true,)" +
+                                    R"("sampling_params":{"temperature":0,)" +
+                                    R"("ignore_eos":true,"max_new_tokens":12})" + more + "}"));
+  };
+  // Prompt and answer lie across the chunks in which a prompt is read.
+  std::string prompt = "1";
+  for (int i = 1; i < 120; ++i) prompt += "," + std::to_string(i * 7 % 500);
+  const Json drawn = generate(prompt, "");
+  ASSERT_NE(drawn.find("output_ids"), nullptr) << to_json(drawn);
+  const std::string answer = to_json(*drawn.find("output_ids"));
+  const Json read =
+      generate(prompt + "," + answer.substr(1, answer.size() - 2), R"(,"logprob_start_len":120)");
+  EXPECT_EQ(drawn.find("output_ids")->as_array()->size(), 12U);
+  EXPECT_EQ(to_json(*read.find("meta_info")->find("input_token_logprobs")),
+            to_json(*drawn.find("meta_info")->find("output_token_logprobs")));
 }
 
 TEST(TokenIds, AreServedWithoutATokenizer) {

@@ -39,6 +39,33 @@ const Json& member(const Json& json, std::initializer_list<std::string_view> pat
   return *value;
 }
 
+struct Load {
+  std::int64_t requests = -1;  // running and waiting
+  std::int64_t waiting = -1;
+  bool operator==(const Load&) const = default;
+};
+
+Load load_of(ServerProcess& server) {
+  const Result<Json> json = parse_json(server.ask("/get_load").body);
+  if (!json.ok()) return {};
+  return {member(*json, {"num_reqs"}).as_int64().value_or(-1),
+          member(*json, {"num_waiting_reqs"}).as_int64().value_or(-1)};
+}
+
+// Asks until the engine has that much to do; what it had at last.
+Load wait_for_load(ServerProcess& server, const Load& wanted) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  Load load;
+  do {
+    load = load_of(server);
+  } while (load != wanted && std::chrono::steady_clock::now() < deadline);
+  return load;
+}
+
+std::ostream& operator<<(std::ostream& out, const Load& load) {
+  return out << load.requests << " requests, " << load.waiting << " of them waiting";
+}
+
 // Every event of a finished stream of completions; what is wrong with it, if anything.
 std::string fault_of_completion(const std::string& received, std::int64_t tokens) {
   const RawAnswer answer = parse_answer(received);
@@ -95,7 +122,7 @@ TEST(Streams, AThousandAtOnceAllFinishAndLeaveNothingBehind) {
         ASSERT_EQ(fault_of_completion(connections.received(i), kTokens), "") << i;
       }
     }
-    EXPECT_THAT(server.ask("/get_load").body, HasSubstr(R"("num_reqs":0,)"));
+    EXPECT_EQ(load_of(server), (Load{0, 0}));
     const std::int64_t resident = server.resident_bytes();
     EXPECT_LE(resident, kWeights + kPoolBytes + 150 * kMegabyte);
     if (round == 0) after_first = resident;
@@ -109,21 +136,45 @@ TEST(Streams, AThousandAtOnceAllFinishAndLeaveNothingBehind) {
   EXPECT_EQ(server.wait_exit(), 0);
 }
 
+TEST(Streams, ThoseThatStayLoseNothingWhenOthersLeave) {
+  constexpr std::size_t kStreams = 240;
+  constexpr int kTokens = 24;
+  ServerProcess server(FATHOM_PROGRAM, {"--max-running-requests", "32"});
+  ASSERT_TRUE(server.wait_until_ready());
+  RawConnections connections(server.port());
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    connections.open(last_request_text("/v1/completions",
+                                       completion("Story number " + std::to_string(i), kTokens)));
+  }
+  // Some of those that leave have begun by then, most wait.
+  ASSERT_TRUE(
+      connections.read_until(0, kStreams, [&] { return begun(connections) >= kStreams / 8; }));
+  for (std::size_t i = 0; i < kStreams; i += 3) connections.close(i);
+
+  ASSERT_TRUE(connections.read_all());
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    if (i % 3 == 0) continue;
+    EXPECT_EQ(fault_of_completion(connections.received(i), kTokens), "") << i;
+  }
+  EXPECT_EQ(wait_for_load(server, {0, 0}), (Load{0, 0}));
+}
+
 TEST(Streams, SigtermLetsEveryStreamEndAndRefusesNewOnes) {
   constexpr int kStreams = 40;
   constexpr int kTokens = 120;
-  ServerProcess server(FATHOM_PROGRAM);
+  ServerProcess server(FATHOM_PROGRAM, {"--max-running-requests", "16"});
   ASSERT_TRUE(server.wait_until_ready());
   RawConnections connections(server.port());
   for (int i = 0; i < kStreams; ++i) {
     connections.open(last_request_text("/v1/completions", completion("a", kTokens)));
   }
-  ASSERT_TRUE(connections.read_until(0, kStreams, [&] { return begun(connections) == kStreams; }));
+  ASSERT_EQ(wait_for_load(server, {kStreams, kStreams - 16}), (Load{kStreams, kStreams - 16}));
 
   server.signal(SIGTERM);
   ASSERT_FALSE(server.wait_for_line("Told to end").empty());
   const http::Response late = server.ask("/v1/completions", completion("b", 1));
   EXPECT_EQ(late.status, 503) << late.body;
+  EXPECT_NE(late.headers.find("Retry-After"), nullptr);
   EXPECT_EQ(server.ask("/health").status, 503);
 
   ASSERT_TRUE(connections.read_all());
@@ -134,11 +185,11 @@ TEST(Streams, SigtermLetsEveryStreamEndAndRefusesNewOnes) {
 }
 
 TEST(Streams, ASecondSigtermAbortsThem) {
-  ServerProcess server(FATHOM_PROGRAM);
+  ServerProcess server(FATHOM_PROGRAM, {"--max-running-requests", "2"});
   ASSERT_TRUE(server.wait_until_ready());
   RawConnections connections(server.port());
   for (int i = 0; i < 4; ++i) connections.open(last_request_text("/generate", endless()));
-  ASSERT_TRUE(connections.read_until(0, 4, [&] { return begun(connections) == 4; }));
+  ASSERT_EQ(wait_for_load(server, {4, 2}), (Load{4, 2}));
 
   server.signal(SIGTERM);
   ASSERT_FALSE(server.wait_for_line("Told to end").empty());
@@ -148,22 +199,81 @@ TEST(Streams, ASecondSigtermAbortsThem) {
   EXPECT_EQ(server.wait_exit(), 0);
 }
 
-TEST(Streams, AClientThatGoesTakesItsRequestWithIt) {
+// What is still being read and tokenized when the signals come is not with the engine yet.
+TEST(Streams, ASecondSigtermAlsoAbortsWhatIsStillBeingRead) {
+  ServerProcess server(FATHOM_PROGRAM);
+  ASSERT_TRUE(server.wait_until_ready());
+  // Reading it takes a second or more, answering it a quarter of an hour.
+  std::string prompt;
+  for (int i = 0; i < 600; ++i) prompt += "Once upon a time there was a dragon. ";
+  std::string body = R"({"sampling_params":{"ignore_eos":true,"max_new_tokens":1000},"text":[)";
+  for (int i = 0; i < 1000; ++i) body += (i == 0 ? "\"" : ",\"") + prompt + "\"";
+  RawConnections connections(server.port());
+  connections.open(last_request_text("/generate", body + "]}"));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (server.ask("/flush_cache").status != 400) {  // until the request is known
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+
+  server.signal(SIGTERM);
+  ASSERT_FALSE(server.wait_for_line("Told to end").empty());
+  server.signal(SIGTERM);
+  ASSERT_FALSE(server.wait_for_line("Told to end a second time").empty());
+  const std::int64_t with_engine = load_of(server).requests;
+  RecordProperty("requests_with_the_engine", static_cast<int>(with_engine));  // 0, or it shows less
+  ASSERT_TRUE(connections.read_all());
+  const RawAnswer answer = parse_answer(connections.received(0));
+  EXPECT_TRUE(answer.whole);
+  EXPECT_THAT(answer.body, HasSubstr(R"("finish_reason":{"type":"abort")"));
+  EXPECT_EQ(server.wait_exit(), 0);
+}
+
+TEST(Streams, NobodyCanKeepTheServerFromEnding) {
   ServerProcess server(FATHOM_PROGRAM);
   ASSERT_TRUE(server.wait_until_ready());
   RawConnections connections(server.port());
-  for (int i = 0; i < 3; ++i) connections.open(request_text("/generate", endless()));
-  ASSERT_TRUE(connections.read_until(0, 3, [&] { return begun(connections) == 3; }));
-  EXPECT_THAT(server.ask("/get_load").body, HasSubstr(R"("num_reqs":3,)"));
-  for (std::size_t i = 0; i < 3; ++i) connections.close(i);
+  connections.open("");
+  connections.open("POST /generate HTTP/1.1\r\nHost: te");
+  connections.open("POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{");
+  // More than the system holds for a client that does not read, less than the server does.
+  const std::size_t stuck = connections.open(
+      request_text("/generate",
+                   R"({"text":"a","stream":true,"return_logprob":true,"top_logprobs_num":100,)"
+                   R"("sampling_params":{"ignore_eos":true,"max_new_tokens":80}})"),
+      /*receive_buffer=*/4096);
+  const std::string longer = R"({"text":"a","sampling_params":{"ignore_eos":true,)"
+                             R"("max_new_tokens":160}})";
+  ASSERT_EQ(server.ask("/generate", longer).status, 200);
+  ASSERT_EQ(load_of(server), (Load{0, 0})) << "both have their tokens";
 
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  std::string load;
-  do {
-    load = server.ask("/get_load").body;
-  } while (load.find(R"("num_reqs":0,)") == std::string::npos &&
-           std::chrono::steady_clock::now() < deadline);
-  EXPECT_THAT(load, HasSubstr(R"("num_reqs":0,)"));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait_exit(std::chrono::seconds(60)), 0);
+  ASSERT_TRUE(connections.read_all());
+  const RawAnswer answer = parse_answer(connections.received(stuck));
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_FALSE(answer.whole) << "nothing was stuck";
+}
+
+TEST(Streams, AClientThatGoesTakesItsRequestWithIt) {
+  ServerProcess server(FATHOM_PROGRAM, {"--max-running-requests", "2"});
+  ASSERT_TRUE(server.wait_until_ready());
+  const std::string whole =
+      R"({"text":"a","sampling_params":{"ignore_eos":true,"max_new_tokens":8000}})";
+  RawConnections connections(server.port());
+  connections.open(request_text("/generate", endless()));
+  connections.open(request_text("/generate", whole));
+  ASSERT_EQ(wait_for_load(server, {2, 0}), (Load{2, 0}));
+  connections.open(request_text("/generate", endless()));
+  connections.open(request_text("/generate", whole));
+  ASSERT_EQ(wait_for_load(server, {4, 2}), (Load{4, 2}));
+
+  connections.close(2);
+  connections.close(3);
+  EXPECT_EQ(wait_for_load(server, {2, 0}), (Load{2, 0}));
+  connections.close(0);
+  EXPECT_EQ(wait_for_load(server, {1, 0}), (Load{1, 0}));
+  connections.close(1);
+  EXPECT_EQ(wait_for_load(server, {0, 0}), (Load{0, 0}));
 }
 
 TEST(Streams, AbortRequestEndsOne) {
