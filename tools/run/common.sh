@@ -44,7 +44,7 @@ build_program() {
 
 # Our C++ and CUDA files.
 source_files() {
-  repository_files 'src/*.h' 'src/*.cc' 'src/*.cu' 'tests/*.h' 'tests/*.cc' 'bench/*.h' 'bench/*.cc' \
+  repository_files 'src/*.h' 'src/*.cc' 'src/*.cu' 'src/*.cuh' 'tests/*.h' 'tests/*.cc' 'bench/*.h' 'bench/*.cc' \
     'tools/*.h' 'tools/*.cc'
 }
 

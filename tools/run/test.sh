@@ -166,7 +166,7 @@ for sanitizer in asan tsan; do
   part unit "$sanitizer unit tests" fresh_tests $sanitizer $sanitizer '^unit$' "$processors"
 done
 if cuda_possible; then
-  part build "cuda build" tree_build cuda
+  part build "cuda build" tree_build cuda fathom_gpu_programs
 fi
 if [ $all = yes ]; then
   part build "debug build" tree_build debug

@@ -1,0 +1,111 @@
+#include "backend/cuda/cuda_device.h"
+
+#include <utility>
+
+#include <cuda_runtime_api.h>
+
+#include "base/check.h"
+
+namespace fathom::cuda {
+
+namespace {
+
+constexpr int kComputeMajor = 9;  // Hopper: the only machine code there is
+
+std::string words(cudaError_t code) {
+  return std::string(cudaGetErrorName(code)) + ": " + cudaGetErrorString(code);
+}
+
+}  // namespace
+
+CudaStream::CudaStream(int device) {
+  check(cudaSetDevice(device), [] { return std::string("choosing the GPU"); });
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
+        [] { return std::string("creating a stream"); });
+}
+
+CudaStream::~CudaStream() {
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+void CudaStream::fail(int code, const std::string& what) {
+  if (!failure_.ok()) return;
+  failure_ = Status(Code::kUnavailable, what + ": " + words(static_cast<cudaError_t>(code)));
+}
+
+Status CudaStream::synchronize() {
+  check(cudaStreamSynchronize(stream_), [] { return std::string("the work of a stream"); });
+  return failure_;
+}
+
+Result<std::unique_ptr<CudaDevice>> CudaDevice::open(int index) {
+  int count = 0;
+  if (const cudaError_t code = cudaGetDeviceCount(&count); code != cudaSuccess || count == 0) {
+    return Status(Code::kUnavailable, "there is no GPU that CUDA can use (" +
+                                          (code == cudaSuccess ? "none found" : words(code)) +
+                                          "); --device cpu runs without one");
+  }
+  if (index < 0 || index >= count) {
+    return invalid_argument("GPU " + std::to_string(index) + " was asked for, this machine has " +
+                            std::to_string(count));
+  }
+  cudaDeviceProp properties{};
+  if (const cudaError_t code = cudaGetDeviceProperties(&properties, index); code != cudaSuccess) {
+    return Status(Code::kUnavailable, "GPU " + std::to_string(index) + ": " + words(code));
+  }
+  if (properties.major != kComputeMajor) {
+    return Status(Code::kUnavailable, std::string(properties.name) + " has compute capability " +
+                                          std::to_string(properties.major) + "." +
+                                          std::to_string(properties.minor) +
+                                          "; this build has code for 9.0 (Hopper) alone");
+  }
+  return std::unique_ptr<CudaDevice>(new CudaDevice(index, properties.name));
+}
+
+std::unique_ptr<Stream> CudaDevice::create_stream() { return std::make_unique<CudaStream>(index_); }
+
+Result<Buffer> CudaDevice::allocate(std::size_t bytes) {
+  if (bytes == 0) return Buffer();
+  void* data = nullptr;
+  cudaSetDevice(index_);
+  if (const cudaError_t code = cudaMalloc(&data, bytes); code != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // not sticky: the next launch is not to blame
+    std::size_t free_bytes = 0;
+    std::size_t total = 0;
+    cudaMemGetInfo(&free_bytes, &total);
+    return Status(Code::kResourceExhausted, "no memory on " + name_ + " for a buffer of " +
+                                                std::to_string(bytes) + " bytes; " +
+                                                std::to_string(free_bytes) + " of " +
+                                                std::to_string(total) + " are free");
+  }
+  Buffer buffer(this, data, bytes);
+  // The memory set runs on the default stream; nobody has the buffer before it is done.
+  if (const cudaError_t code = cudaMemset(data, 0, bytes); code != cudaSuccess) {
+    return Status(Code::kUnavailable, "zeroing a buffer: " + words(code));
+  }
+  if (const cudaError_t code = cudaDeviceSynchronize(); code != cudaSuccess) {
+    return Status(Code::kUnavailable, "zeroing a buffer: " + words(code));
+  }
+  return buffer;
+}
+
+void CudaDevice::free(void* data, std::size_t /*bytes*/) {
+  cudaSetDevice(index_);
+  cudaFree(data);
+}
+
+void CudaDevice::copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  auto& own = static_cast<CudaStream&>(stream);
+  own.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, own.handle()),
+            [&] { return "copying " + std::to_string(bytes) + " bytes to " + name_; });
+}
+
+void CudaDevice::copy_to_host(Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  auto& own = static_cast<CudaStream&>(stream);
+  own.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, own.handle()),
+            [&] { return "copying " + std::to_string(bytes) + " bytes from " + name_; });
+}
+
+}  // namespace fathom::cuda

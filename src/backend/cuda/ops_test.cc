@@ -1,0 +1,328 @@
+// Each operation on the GPU against the CPU, bit by bit, from the same random inputs into outputs
+// that hold the same garbage.
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cuda/twin_testing.h"
+#include "config/kv_layout.h"
+
+namespace fathom::cuda {
+namespace {
+
+using ops::LinearInput;
+
+class CudaOps : public TwinTest {
+ protected:
+  std::vector<std::int32_t> random_integers(std::size_t count, std::int32_t below) {
+    std::vector<std::int32_t> values(count);
+    for (std::int32_t& value : values) {
+      value = static_cast<std::int32_t>(random_() % static_cast<std::uint32_t>(below));
+    }
+    return values;
+  }
+
+  // Scales between 2^-8 and 2^-2, not all powers of two.
+  Twin scales(std::vector<std::int64_t> shape) {
+    Twin twin = normal(DType::kF32, std::move(shape));
+    for (float& scale : twin.as<float>()) scale = std::exp2(-5 + std::fmod(scale, 3.0F));
+    upload(twin);
+    return twin;
+  }
+};
+
+constexpr DType kActivations[] = {DType::kF32, DType::kBF16};
+constexpr DType kStored[] = {DType::kF32, DType::kBF16, DType::kF16};
+
+TEST_F(CudaOps, EmbedAndGather) {
+  for (const DType table_type : kStored) {
+    for (const DType type : kActivations) {
+      Twin table = normal(table_type, {50, 129});
+      Twin ids = integers({7}, random_integers(7, 50));
+      Twin y = poisoned(type, {7, 129});
+      Twin some = integers({3}, {6, 0, 2});
+      Twin gathered = poisoned(type, {3, 129});
+      on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+        ops.embed(s, {view(ids), view(table), view(y)});
+        ops.gather_rows(s, {view(y), view(some), view(gathered)});
+      });
+      expect_equal(y, "embed");
+      expect_equal(gathered, "gather_rows");
+    }
+  }
+}
+
+TEST_F(CudaOps, Norms) {
+  for (const std::int64_t width : {1, 15, 64, 128, 576, 1537, 7168}) {
+    for (const DType type : kActivations) {
+      for (const DType weight : kStored) {
+        Twin x = normal(type, {5, width}, 3);
+        Twin residual = normal(type, {5, width}, 3);
+        Twin w = normal(weight, {width});
+        Twin b = normal(weight, {width});
+        Twin y = poisoned(type, {5, width});
+        Twin added = poisoned(type, {5, width});
+        Twin layer = poisoned(type, {5, width});
+        on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+          ops.rms_norm(s, {view(x), view(w), view(y), 1e-6F});
+          ops.add_rms_norm(s, {view(x), view(residual), view(w), view(added), 1e-6F});
+          ops.layer_norm(s, {view(x), view(w), view(b), view(layer), 1e-6F});
+        });
+        expect_equal(y, "rms_norm");
+        expect_equal(residual, "residual");
+        expect_equal(added, "add_rms_norm");
+        expect_equal(layer, "layer_norm");
+      }
+    }
+  }
+}
+
+TEST_F(CudaOps, SiluAndRope) {
+  for (const DType type : kActivations) {
+    Twin gate = normal(type, {9, 515}, 20);
+    Twin up = normal(type, {9, 515});
+    Twin y = poisoned(type, {9, 515});
+    Twin heads = normal(type, {9, 4, 64});
+    Twin halves = normal(type, {9, 4, 64});
+    Twin positions = integers({9}, random_integers(9, 100));
+    Twin cos = normal(DType::kF32, {100, 32});
+    Twin sin = normal(DType::kF32, {100, 32});
+    on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+      ops.silu_mul(s, {view(gate), view(up), view(y)});
+      ops.rope(s, {view(heads), view(heads), view(positions), view(cos), view(sin),
+                   ops::RopePairing::kInterleaved});
+      ops.rope(s, {view(halves), view(halves), view(positions), view(cos), view(sin),
+                   ops::RopePairing::kHalfSplit});
+    });
+    expect_equal(y, "silu_mul");
+    expect_equal(heads, "rope, interleaved");
+    expect_equal(halves, "rope, half-split");
+  }
+}
+
+TEST_F(CudaOps, Argmax) {
+  for (const std::int64_t vocab : {1, 2, 255, 3072, 129280}) {
+    Twin logits = normal(DType::kF32, {4, vocab}, 5);
+    logits.as<float>()[0] = std::nanf("");
+    if (vocab > 2) logits.as<float>()[static_cast<std::size_t>(vocab) - 1] = logits.as<float>()[1];
+    upload(logits);
+    Twin token = poisoned(DType::kI32, {4});
+    on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+      ops.argmax(s, {view(logits), view(token), {}});
+    });
+    expect_equal(token, "argmax");
+  }
+}
+
+TEST_F(CudaOps, Quantize) {
+  for (const std::int64_t width : {1, 127, 128, 129, 1536, 7168}) {
+    for (const DType type : kActivations) {
+      for (const bool ue8m0 : {false, true}) {
+        Twin x = normal(type, {3, width}, 50);
+        Twin values = poisoned(DType::kF8E4M3, {3, width});
+        Twin scale = poisoned(DType::kF32, {3, ceil_div(width, kScaleBlock)});
+        on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+          ops.quantize(s, {view(x), view(values), view(scale), ue8m0});
+        });
+        expect_equal(values, "codes");
+        expect_equal(scale, "scales");
+      }
+    }
+  }
+}
+
+struct LinearCase {
+  DType x;
+  DType w;
+};
+constexpr LinearCase kLinearCases[] = {
+    {DType::kF32, DType::kF32},      {DType::kBF16, DType::kBF16},   {DType::kBF16, DType::kF32},
+    {DType::kBF16, DType::kF16},     {DType::kBF16, DType::kF8E4M3}, {DType::kF32, DType::kF8E4M3},
+    {DType::kF8E4M3, DType::kF8E4M3}};
+
+TEST_F(CudaOps, Linear) {
+  const std::int64_t shapes[][3] = {{1, 1, 1},      {1, 128, 128},  {2, 130, 129}, {7, 9, 257},
+                                    {8, 8, 16},     {9, 33, 127},   {17, 64, 640}, {0, 8, 16},
+                                    {1, 512, 7168}, {33, 256, 2048}};
+  for (const auto& [rows, out, in] : shapes) {
+    for (const LinearCase& one : kLinearCases) {
+      for (const DType y_type : kActivations) {
+        Twin x = normal(one.x, {rows, in});
+        Twin xs = scales({rows, ceil_div(in, kScaleBlock)});
+        Twin w = normal(one.w, {out, in});
+        Twin ws = scales({ceil_div(out, kScaleBlock), ceil_div(in, kScaleBlock)});
+        Twin y = poisoned(y_type, {rows, out});
+        on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+          const bool quantized = one.x == DType::kF8E4M3;
+          const bool scaled = one.w == DType::kF8E4M3;
+          ops.linear(s, {LinearInput{view(x), quantized ? view(xs) : TensorView()},
+                         WeightView{view(w), scaled ? view(ws) : TensorView()}, view(y)});
+        });
+        expect_equal(y, "linear");
+      }
+    }
+  }
+}
+
+TEST_F(CudaOps, HeadLinear) {
+  for (const std::int64_t rows : {1, 5, 16}) {
+    Twin x = normal(DType::kBF16, {rows, 4, 128});
+    Twin w = normal(DType::kBF16, {4, 65, 128});
+    Twin y = poisoned(DType::kBF16, {rows, 4, 65});
+    on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+      ops.head_linear(s, {view(x), view(w), view(y)});
+    });
+    expect_equal(y, "head_linear");
+  }
+}
+
+TEST_F(CudaOps, Experts) {
+  for (const std::int64_t tokens : {1, 3, 64, 200}) {
+    constexpr std::int64_t kExperts = 16;
+    constexpr std::int64_t kChosen = 4;
+    constexpr std::int64_t kHidden = 256;
+    Twin logits = normal(DType::kF32, {tokens, kExperts});
+    Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+    Twin experts = poisoned(DType::kI32, {tokens, kChosen});
+    Twin weights = poisoned(DType::kF32, {tokens, kChosen});
+    Twin source = poisoned(DType::kI32, {tokens * kChosen});
+    Twin row_of = poisoned(DType::kI32, {tokens, kChosen});
+    Twin offsets = poisoned(DType::kI32, {kExperts + 1});
+    Twin x = normal(DType::kF8E4M3, {tokens, kHidden});
+    Twin xs = scales({tokens, 2});
+    Twin rows = poisoned(DType::kF8E4M3, {tokens * kChosen, kHidden});
+    Twin rs = poisoned(DType::kF32, {tokens * kChosen, 2});
+    Twin matrices = normal(DType::kF8E4M3, {kExperts * 130, kHidden});
+    Twin matrix_scales = scales({kExperts * 2, 2});
+    Twin out = poisoned(DType::kBF16, {tokens * kChosen, 130});
+    Twin shared = normal(DType::kBF16, {tokens, 130});
+    Twin y = poisoned(DType::kBF16, {tokens, 130});
+    on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+      ops::GateArgs gate;
+      gate.logits = view(logits);
+      gate.bias = view(bias);
+      gate.experts = view(experts);
+      gate.weights = view(weights);
+      gate.groups = 4;
+      gate.kept_groups = 2;
+      gate.scale = 2.5F;
+      ops.gate(s, gate);
+      ops.group_by_expert(s, {view(experts), view(source), view(row_of), view(offsets), 0});
+      ops.expand_rows(s, {view(x), view(xs), view(source), view(offsets), view(rows), view(rs)});
+      std::vector<WeightView> w;
+      for (std::int64_t e = 0; e < kExperts; ++e) {
+        w.push_back({view(matrices).rows(e * 130, 130), view(matrix_scales).rows(e * 2, 2)});
+      }
+      ops.grouped_linear(s, {LinearInput{view(rows), view(rs)}, w, view(offsets), view(out)});
+      ops.combine(s, {view(out), view(row_of), view(weights), view(shared), view(y)});
+    });
+    expect_equal(experts, "gate");
+    expect_equal(weights, "gate's weights");
+    expect_equal(source, "group_by_expert");
+    expect_equal(row_of, "rows of choices");
+    expect_equal(offsets, "offsets");
+    expect_equal(rows, "expand_rows");
+    expect_equal(out, "grouped_linear");
+    expect_equal(y, "combine");
+  }
+}
+
+struct CacheCase {
+  DType latent;
+  DType activation;
+  std::int32_t c;
+  std::int32_t r;
+  std::int32_t d;
+  std::int64_t heads;
+  std::int64_t index_heads;
+};
+constexpr CacheCase kCacheCases[] = {{DType::kBF16, DType::kBF16, 512, 64, 128, 16, 64},
+                                     {DType::kF8E4M3, DType::kBF16, 512, 64, 128, 8, 64},
+                                     {DType::kBF16, DType::kBF16, 64, 16, 32, 4, 4},
+                                     {DType::kF8E4M3, DType::kBF16, 64, 16, 32, 4, 8},
+                                     {DType::kF32, DType::kF32, 64, 16, 32, 4, 4}};
+
+// Two sequences: 200 and 70 tokens in pages out of order, then attention of a few of their rows.
+TEST_F(CudaOps, CachesIndexerAndAttention) {
+  for (const CacheCase& one : kCacheCases) {
+    SCOPED_TRACE(std::string(dtype_name(one.latent)) + " c " + std::to_string(one.c));
+    config::KvLayout layout;
+    layout.latent_dtype = one.latent;
+    layout.index_dtype = one.latent == DType::kF32 ? DType::kF32 : DType::kF8E4M3;
+    layout.latent_dim = one.c;
+    layout.rope_dim = one.r;
+    layout.index_dim = one.d;
+    constexpr std::int64_t kPages = 9;
+    constexpr std::int64_t kTokens = 270;
+    constexpr std::int64_t kSelected = 130;
+    const std::int64_t heads = one.heads;
+    std::vector<std::int32_t> places;
+    std::vector<std::int32_t> owners;
+    for (std::int32_t i = 0; i < kTokens; ++i) {
+      places.push_back(i < 200 ? i : i - 200);
+      owners.push_back(i < 200 ? 0 : 1);
+    }
+    Twin positions = integers({kTokens}, places);
+    Twin sequences = integers({kTokens}, owners);
+    Twin table = integers({2, 4}, {3, 7, 0, 5, 8, 2, 1, 1});
+    Twin latent_pages = poisoned(DType::kU8, {kPages, layout.latent_page_bytes()});
+    Twin index_pages = poisoned(DType::kU8, {kPages, layout.index_page_bytes()});
+    Twin latent = normal(one.activation, {kTokens, one.c});
+    Twin rope = normal(one.activation, {kTokens, one.r});
+    Twin key = normal(one.activation, {kTokens, one.d});
+    Twin query = normal(one.activation, {kTokens, one.index_heads, one.d});
+    Twin codes = poisoned(DType::kF8E4M3, {kTokens, one.index_heads, one.d});
+    Twin code_scales = poisoned(DType::kF32, {kTokens, one.index_heads});
+    Twin weights = normal(DType::kF32, {kTokens, one.index_heads});
+    Twin scores = poisoned(DType::kF32, {kTokens, 256});
+    Twin selected = poisoned(DType::kI32, {kTokens, kSelected});
+    Twin count = poisoned(DType::kI32, {kTokens});
+    Twin attention = normal(one.activation, {kTokens, heads, one.c + one.r}, 0.2F);
+    Twin y = poisoned(one.activation, {kTokens, heads, one.c});
+    Twin loaded = poisoned(one.activation, {190, one.c + one.r});
+    on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+      const ops::PagedTokens tokens{view(positions), view(sequences), view(table)};
+      const ops::CacheView latent_cache{view(latent_pages), layout};
+      const ops::CacheView index_cache{view(index_pages), layout};
+      ops.store_latent(s, {view(latent), view(rope), tokens, latent_cache});
+      ops.store_index_key(s, {view(key), tokens, index_cache});
+      const bool quantized = layout.index_dtype == DType::kF8E4M3;
+      if (quantized) ops.quantize_index_query(s, {view(query), view(codes), view(code_scales)});
+      ops.index_scores(
+          s, {quantized ? view(codes) : view(query), quantized ? view(code_scales) : TensorView(),
+              view(weights), tokens, index_cache, view(scores)});
+      ops.select(s, {view(scores), view(positions), view(selected), view(count)});
+      ops.sparse_attention(
+          s, {view(attention), view(selected), view(count), tokens, latent_cache, view(y), 0.13F});
+      ops.load_latent(s, {view(table), latent_cache, view(loaded), 0});
+    });
+    expect_equal(latent_pages, "store_latent");
+    expect_equal(index_pages, "store_index_key");
+    expect_equal(codes, "quantize_index_query");
+    expect_equal(code_scales, "scales of index queries");
+    expect_equal(scores, "index_scores");
+    expect_equal(selected, "select");
+    expect_equal(count, "counts");
+    expect_equal(y, "sparse_attention");
+    expect_equal(loaded, "load_latent");
+  }
+}
+
+TEST_F(CudaOps, SelectionOfManyEqualScores) {
+  Twin scores = normal(DType::kF32, {3, 9000});
+  for (float& score : scores.as<float>())
+    score = std::floor(score * 2) == 0 ? -0.0F : score > 0 ? 1.0F : 0.0F;
+  scores.as<float>()[17] = std::nanf("");
+  upload(scores);
+  Twin positions = integers({3}, {8999, 2048, 2047});
+  Twin selected = poisoned(DType::kI32, {3, 2048});
+  Twin count = poisoned(DType::kI32, {3});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.select(s, {view(scores), view(positions), view(selected), view(count)});
+  });
+  expect_equal(selected, "select");
+  expect_equal(count, "counts");
+}
+
+}  // namespace
+}  // namespace fathom::cuda
