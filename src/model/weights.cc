@@ -1,7 +1,9 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,8 +61,15 @@ class WeightLoader {
 
   Status load(std::shared_ptr<const checkpoint::Checkpoint> source) {
     weights_.source_ = std::move(source);
-    weights_.embed = vector("model.embed_tokens.weight");
-    weights_.final_norm = vector("model.norm.weight");
+    if (!device_.uses_host_memory()) stream_ = device_.create_stream();
+    FATHOM_RETURN_IF_ERROR(load_all());
+    return finish_copies();
+  }
+
+ private:
+  Status load_all() {
+    FATHOM_RETURN_IF_ERROR(vector("model.embed_tokens.weight", weights_.embed));
+    FATHOM_RETURN_IF_ERROR(vector("model.norm.weight", weights_.final_norm));
     FATHOM_RETURN_IF_ERROR(matrix("lm_head.weight", weights_.head));
     for (std::int32_t i = 0; i < config_.num_hidden_layers; ++i) {
       FATHOM_RETURN_IF_ERROR(layer(i, config_.is_moe_layer(i), weights_.layers.emplace_back()));
@@ -69,25 +78,74 @@ class WeightLoader {
     weights_.draft = std::make_unique<DraftWeights>();
     DraftWeights& draft = *weights_.draft;
     const std::string prefix = layer_prefix(config_.num_hidden_layers);
-    draft.embed_norm = vector(prefix + "enorm.weight");
-    draft.hidden_norm = vector(prefix + "hnorm.weight");
-    draft.final_norm = vector(prefix + "shared_head.norm.weight");
+    FATHOM_RETURN_IF_ERROR(vector(prefix + "enorm.weight", draft.embed_norm));
+    FATHOM_RETURN_IF_ERROR(vector(prefix + "hnorm.weight", draft.hidden_norm));
+    FATHOM_RETURN_IF_ERROR(vector(prefix + "shared_head.norm.weight", draft.final_norm));
     FATHOM_RETURN_IF_ERROR(matrix(prefix + "eh_proj.weight", draft.project));
     return layer(config_.num_hidden_layers, /*moe=*/true, draft.layer);
   }
 
- private:
   static std::string layer_prefix(std::int32_t layer) {
     return "model.layers." + std::to_string(layer) + ".";
   }
 
-  TensorView vector(const std::string& name) const { return weights_.source_->weight(name).values; }
+  TensorView stored(const std::string& name) const { return weights_.source_->weight(name).values; }
+
+  Status vector(const std::string& name, TensorView& to) {
+    to = stored(name);
+    return place(to);
+  }
 
   Status matrix(const std::string& name, WeightView& to) {
+    FATHOM_RETURN_IF_ERROR(stored_matrix(name, to));
+    return place(to);
+  }
+
+  // In host memory still.
+  Status stored_matrix(const std::string& name, WeightView& to) {
     to = weights_.source_->weight(name);
     if (!to.scales.present()) return {};
     FATHOM_RETURN_IF_ERROR(weights_.source_->check_scales(name));
     return mutate_scales(name, to);
+  }
+
+  Status place(WeightView& weight) {
+    if (weight.scales.present()) {
+      FATHOM_RETURN_IF_ERROR(place(weight.scales));
+    }
+    return place(weight.values);
+  }
+
+  // Where the device can use them: a dense view of host memory stays, or becomes a copy.
+  Status place(TensorView& view) {
+    if (device_.uses_host_memory()) return {};
+    FATHOM_CHECK(view.dense());
+    const void* const from = view.data;
+    const std::size_t bytes = static_cast<std::size_t>(view.elements()) * size_of(view.dtype);
+    Result<std::byte*> to = take(bytes);
+    FATHOM_RETURN_IF_ERROR(to.status());
+    view.data = *to;
+    device_.copy_to_device(*stream_, view.data, from, bytes);
+    return {};
+  }
+
+  // Memory of the device. Tensors share buffers: there are too many for one each.
+  Result<std::byte*> take(std::size_t bytes) {
+    constexpr std::size_t kChunkBytes = std::size_t{64} << 20;
+    constexpr std::size_t kAlignment = 256;
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (rounded > chunk_left_) {
+      const std::size_t size = std::max(rounded, kChunkBytes);
+      Result<Buffer> buffer = device_.allocate(size);
+      FATHOM_RETURN_IF_ERROR(buffer.status());
+      chunk_ = static_cast<std::byte*>(buffer->data());
+      chunk_left_ = size;
+      weights_.owned_.push_back(std::move(buffer).value());
+    }
+    std::byte* const taken = chunk_;
+    chunk_ += rounded;
+    chunk_left_ -= rounded;
+    return taken;
   }
 
   Status mutate_scales(const std::string& name, WeightView& weight) {
@@ -116,24 +174,37 @@ class WeightLoader {
     return matrix(prefix + "down_proj.weight", to.down);
   }
 
+  // A new tensor for the host to write, and then to place().
   Status allocate(DType dtype, std::initializer_list<std::int64_t> shape, TensorView& to) {
     to = TensorView(nullptr, dtype, shape);
-    Result<Buffer> buffer =
-        device_.allocate(static_cast<std::size_t>(to.elements()) * size_of(dtype));
+    const std::size_t bytes = static_cast<std::size_t>(to.elements()) * size_of(dtype);
+    if (!device_.uses_host_memory()) {
+      to.data = copied_from_.emplace_back(bytes).data();
+      return {};
+    }
+    Result<Buffer> buffer = device_.allocate(bytes);
     FATHOM_RETURN_IF_ERROR(buffer.status());
     to.data = buffer->data();
     weights_.owned_.push_back(std::move(buffer).value());
     return {};
   }
 
+  // What was allocated on the way to the device is not needed once it is there.
+  Status finish_copies() {
+    if (stream_ == nullptr) return {};
+    FATHOM_RETURN_IF_ERROR(stream_->synchronize());
+    copied_from_.clear();
+    return {};
+  }
+
   // The tensor as float32: where it lies, or widened into memory of its own.
   Status float_vector(const std::string& name, TensorView& to) {
-    const TensorView stored = vector(name);
-    to = stored;
-    if (stored.dtype == DType::kF32) return {};
-    FATHOM_RETURN_IF_ERROR(allocate(DType::kF32, {stored.shape[0]}, to));
-    widen(stored, 0, to.row<float>(0));
-    return {};
+    const TensorView from = stored(name);
+    to = from;
+    if (from.dtype == DType::kF32) return place(to);
+    FATHOM_RETURN_IF_ERROR(allocate(DType::kF32, {from.shape[0]}, to));
+    widen(from, 0, to.row<float>(0));
+    return place(to);
   }
 
   // One row of a matrix as float32, scales applied.
@@ -160,7 +231,10 @@ class WeightLoader {
   }
 
   Status key_value_up(const std::string& name, AttentionWeights& to) {
-    FATHOM_RETURN_IF_ERROR(matrix(name, to.kv_b));
+    WeightView stored_kv_b;
+    FATHOM_RETURN_IF_ERROR(stored_matrix(name, stored_kv_b));
+    to.kv_b = stored_kv_b;
+    FATHOM_RETURN_IF_ERROR(place(to.kv_b));
     const std::int64_t heads = config_.num_attention_heads;
     const std::int64_t nope = config_.qk_nope_head_dim;
     const std::int64_t value = config_.v_head_dim;
@@ -177,7 +251,7 @@ class WeightLoader {
     auto* values = static_cast<std::byte*>(to.value_up.data);
     for (std::int64_t head = 0; head < heads; ++head) {
       for (std::int64_t i = 0; i < nope + value; ++i) {
-        widen_scaled(to.kv_b, head * (nope + value) + i, rows.data() + i * stride);
+        widen_scaled(stored_kv_b, head * (nope + value) + i, rows.data() + i * stride);
       }
       for (std::int64_t c = 0; c < latent; ++c, keys += nope * element) {
         narrow(rows.data() + c, stride, nope, dtype, keys);
@@ -186,17 +260,19 @@ class WeightLoader {
         narrow(rows.data() + i * stride, 1, latent, dtype, values);
       }
     }
-    return {};
+    FATHOM_RETURN_IF_ERROR(place(to.key_up_transposed));
+    FATHOM_RETURN_IF_ERROR(place(to.value_up));
+    return finish_copies();
   }
 
   Status attention(const std::string& prefix, AttentionWeights& to) {
     const std::string self = prefix + "self_attn.";
     const std::string indexer = self + "indexer.";
-    to.input_norm = vector(prefix + "input_layernorm.weight");
-    to.q_a_norm = vector(self + "q_a_layernorm.weight");
-    to.kv_a_norm = vector(self + "kv_a_layernorm.weight");
-    to.index_k_norm = vector(indexer + "k_norm.weight");
-    to.index_k_norm_bias = vector(indexer + "k_norm.bias");
+    FATHOM_RETURN_IF_ERROR(vector(prefix + "input_layernorm.weight", to.input_norm));
+    FATHOM_RETURN_IF_ERROR(vector(self + "q_a_layernorm.weight", to.q_a_norm));
+    FATHOM_RETURN_IF_ERROR(vector(self + "kv_a_layernorm.weight", to.kv_a_norm));
+    FATHOM_RETURN_IF_ERROR(vector(indexer + "k_norm.weight", to.index_k_norm));
+    FATHOM_RETURN_IF_ERROR(vector(indexer + "k_norm.bias", to.index_k_norm_bias));
     FATHOM_RETURN_IF_ERROR(matrix(self + "q_a_proj.weight", to.q_a));
     FATHOM_RETURN_IF_ERROR(matrix(self + "q_b_proj.weight", to.q_b));
     FATHOM_RETURN_IF_ERROR(matrix(self + "kv_a_proj_with_mqa.weight", to.kv_a));
@@ -210,7 +286,8 @@ class WeightLoader {
   Status layer(std::int32_t index, bool moe, LayerWeights& to) {
     const std::string prefix = layer_prefix(index);
     FATHOM_RETURN_IF_ERROR(attention(prefix, to.attention));
-    to.post_attention_norm = vector(prefix + "post_attention_layernorm.weight");
+    FATHOM_RETURN_IF_ERROR(
+        vector(prefix + "post_attention_layernorm.weight", to.post_attention_norm));
     to.moe = moe;
     if (!moe) return mlp(prefix + "mlp.", to.dense);
     FATHOM_RETURN_IF_ERROR(matrix(prefix + "mlp.gate.weight", to.router));
@@ -231,6 +308,10 @@ class WeightLoader {
   Device& device_;
   Mutation mutation_;
   Weights& weights_;
+  std::unique_ptr<Stream> stream_;  // of copies to the device; none where there are none
+  std::byte* chunk_ = nullptr;      // what is left of the last shared buffer
+  std::size_t chunk_left_ = 0;
+  std::list<std::vector<std::byte>> copied_from_;  // host memory on its way to the device
 };
 
 Result<std::unique_ptr<Weights>> Weights::load(const config::ModelConfig& config,

@@ -59,11 +59,12 @@ struct DraftWeights {
   TensorView final_norm;  // [hidden]
 };
 
-// All weights of the model as views. They point into the checkpoint, in the precision stored,
-// except two: the parts of kv_b, which are dequantised once beside the stored matrix: to bf16 under
-// deployed arithmetic, to float32 without rounding under exact; and the router's bias, as float32.
+// All weights of the model as views, in the precision stored. On a device that uses the host's
+// memory they point into the checkpoint, on others at copies of it; except two: the parts of kv_b,
+// which are dequantised once beside the stored matrix: to bf16 under deployed arithmetic, to
+// float32 without rounding under exact; and the router's bias, as float32.
 //
-// Owns the dequantised parts and shares the checkpoint with whoever else reads it.
+// Owns the copies and the dequantised parts, and shares the checkpoint with whoever else reads it.
 class Weights {
  public:
   // kInvalidArgument for scales that are not finite or negative. Requires that `source` was opened

@@ -52,11 +52,20 @@ struct ModelRunner::Inputs {
 };
 
 ModelRunner::ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options)
+    : ModelRunner(folder,
+                  options,
+                  std::make_unique<cpu::CpuDevice>(options.threads),
+                  cpu::make_cpu_ops()) {}
+
+ModelRunner::ModelRunner(const std::filesystem::path& folder,
+                         const RunnerOptions& options,
+                         std::unique_ptr<Device> device,
+                         std::unique_ptr<ops::OpSet> ops)
     : config_(config::load_model_config(folder).value()),
       options_(options),
       checkpoint_(checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
-      device_(std::make_unique<cpu::CpuDevice>(options.threads)),
-      ops_(cpu::make_cpu_ops()),
+      device_(std::move(device)),
+      ops_(std::move(ops)),
       stream_(device_->create_stream()) {
   weights_ =
       model::Weights::load(config_, checkpoint_, options.arithmetic, *device_, options.mutation)
@@ -100,17 +109,47 @@ void ModelRunner::drop_sequence(int sequence) {
   pages.clear();
 }
 
+void ModelRunner::place(TensorView& view) {
+  if (device_->uses_host_memory() || view.elements() == 0) return;
+  const std::size_t bytes = static_cast<std::size_t>(view.elements()) * size_of(view.dtype);
+  inputs_.push_back(device_->allocate(bytes).value());
+  device_->copy_to_device(*stream_, inputs_.back().data(), view.data, bytes);
+  view.data = inputs_.back().data();
+}
+
+void ModelRunner::place(model::Batch& batch) {
+  for (TensorView* view : {&batch.ids, &batch.tokens.positions, &batch.tokens.sequences,
+                           &batch.tokens.page_table, &batch.logit_rows}) {
+    place(*view);
+  }
+}
+
+std::vector<std::byte> ModelRunner::to_host(const TensorView& view) {
+  FATHOM_CHECK(view.dense());
+  std::vector<std::byte> bytes(static_cast<std::size_t>(view.elements()) * size_of(view.dtype));
+  device_->copy_to_host(*stream_, bytes.data(), view.data, bytes.size());
+  FATHOM_CHECK(stream_->synchronize().ok());
+  return bytes;
+}
+
 ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output, std::int64_t rows) {
   FATHOM_CHECK_MSG(output.ok(), output.status().message());
-  FATHOM_CHECK(stream_->synchronize().ok());
+  const Status done = stream_->synchronize();
+  FATHOM_CHECK_MSG(done.ok(), done.message());
+  inputs_.clear();
+  std::vector<std::byte> logit_bytes = to_host(output->logits);
+  std::vector<std::byte> hidden_bytes = to_host(output->hidden);
+  TensorView all_logits = output->logits;
+  TensorView hidden = output->hidden;
+  all_logits.data = logit_bytes.data();
+  hidden.data = hidden_bytes.data();
   Step step;
   for (std::int64_t row = 0; row < rows; ++row) {
-    const auto* logits = output->logits.row<float>(row);
+    const auto* logits = all_logits.row<float>(row);
     step.logits.emplace_back(logits, logits + config_.vocab_size);
     for (std::int64_t i = 0; i < config_.hidden_size; ++i) {
-      step.hidden.push_back(output->hidden.dtype == DType::kF32
-                                ? output->hidden.row<float>(row)[i]
-                                : to_float(output->hidden.row<BFloat16>(row)[i]));
+      step.hidden.push_back(hidden.dtype == DType::kF32 ? hidden.row<float>(row)[i]
+                                                        : to_float(hidden.row<BFloat16>(row)[i]));
     }
   }
   return step;
@@ -119,7 +158,8 @@ ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output, 
 ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces,
                                        model::Probe* probe,
                                        model::Replay* replay) {
-  const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  place(inputs.batch);
   const auto rows = static_cast<std::int64_t>(inputs.ids.size());
   return collect(model_->forward(*stream_, inputs.batch, *store_, probe, replay), rows);
 }
@@ -127,7 +167,8 @@ ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces,
 ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces,
                                      std::span<const float> hidden,
                                      model::Probe* probe) {
-  const Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
+  place(inputs.batch);
   const auto rows = static_cast<std::int64_t>(inputs.ids.size());
   FATHOM_CHECK(static_cast<std::int64_t>(hidden.size()) == rows * config_.hidden_size);
   std::vector<float> wide(hidden.begin(), hidden.end());
@@ -137,6 +178,7 @@ ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces,
     for (const float number : wide) narrow.push_back(to_bfloat16(number));
     view = TensorView(narrow.data(), DType::kBF16, {rows, config_.hidden_size});
   }
+  place(view);
   return collect(model_->draft(*stream_, inputs.batch, view, *store_, probe), rows);
 }
 

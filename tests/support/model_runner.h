@@ -33,6 +33,11 @@ struct RunnerOptions {
 class ModelRunner {
  public:
   ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options);
+  // The same on a device of another kind.
+  ModelRunner(const std::filesystem::path& folder,
+              const RunnerOptions& options,
+              std::unique_ptr<Device> device,
+              std::unique_ptr<ops::OpSet> ops);
 
   // Tokens of one sequence in one step.
   struct Piece {
@@ -78,11 +83,16 @@ class ModelRunner {
  private:
   struct Inputs;
   Step collect(const Result<model::StepOutput>& output, std::int64_t rows);
+  // Copies host memory that a view shows to the device, when that does not use the host's, for as
+  // long as this step.
+  void place(TensorView& view);
+  void place(model::Batch& batch);
+  std::vector<std::byte> to_host(const TensorView& view);
 
   config::ModelConfig config_;
   RunnerOptions options_;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
-  std::unique_ptr<cpu::CpuDevice> device_;
+  std::unique_ptr<Device> device_;
   std::unique_ptr<ops::OpSet> ops_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<model::Weights> weights_;
@@ -90,6 +100,7 @@ class ModelRunner {
   std::optional<cache::KvStore> store_;
   std::optional<cache::PagePool> pool_;
   std::vector<std::vector<cache::PageId>> sequences_;
+  std::vector<Buffer> inputs_;  // of the current step
 };
 
 // Index of the largest number, the lowest one on ties.

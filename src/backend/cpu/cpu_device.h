@@ -48,6 +48,7 @@ class CpuDevice final : public Device {
   // Streams get `threads` threads each, the caller's included. Requires 1 or more.
   explicit CpuDevice(int threads) : threads_(threads) {}
   std::string_view name() const override { return "cpu"; }
+  bool uses_host_memory() const override { return true; }
   std::unique_ptr<Stream> create_stream() override;
   Result<Buffer> allocate(std::size_t bytes) override;
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;

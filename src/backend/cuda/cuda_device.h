@@ -46,6 +46,7 @@ class CudaDevice final : public Device {
   static Result<std::unique_ptr<CudaDevice>> open(int index);
 
   std::string_view name() const override { return name_; }
+  bool uses_host_memory() const override { return false; }
   std::unique_ptr<Stream> create_stream() override;
   Result<Buffer> allocate(std::size_t bytes) override;
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;
