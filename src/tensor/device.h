@@ -54,8 +54,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string_view name() const = 0;
-  // Whether operations read and write the host's memory, mapped files included. Else everything that
-  // they touch has to be in buffers of the device, and buffers are not the host's to touch.
+  // Whether operations read and write the host's memory, mapped files included. Else everything
+  // that they touch has to be in buffers of the device, and buffers are not the host's to touch.
   virtual bool uses_host_memory() const = 0;
   virtual std::unique_ptr<Stream> create_stream() = 0;
   // Zeroed memory aligned to 256 bytes; it may become resident only when it is first touched.
