@@ -269,7 +269,7 @@ void expect_defined_tokens(std::mt19937& random, std::size_t vocab, int rounds) 
 TEST(Sample, GivesTheTokenOfItsDefinition) {
   on_every_instruction_set([] {
     std::mt19937 random(1);
-    for (const std::size_t vocab : {1, 2, 7, 15, 16, 17, 255, 256, 257, 515}) {
+    for (const std::size_t vocab : {1U, 2U, 7U, 15U, 16U, 17U, 255U, 256U, 257U, 515U}) {
       expect_defined_tokens(random, vocab, 140);
     }
     expect_defined_tokens(random, 3072, 70);
