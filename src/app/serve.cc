@@ -17,7 +17,6 @@ constexpr std::int64_t kTellEveryNs = 5'000'000'000;  // how much that is
 
 // Lets every accepted request end; another signal aborts them.
 void drain(Instance& instance, EndSignals& signals) {
-  instance.refuse_requests();
   std::int64_t told_ns = 0;
   bool aborted = false;
   while (const std::size_t left = instance.unfinished()) {
@@ -51,6 +50,8 @@ Status serve(const config::InstancePlan& plan, const std::string& server_argumen
       log_info("Told to end while the model was being loaded");
       std::_Exit(0);
     }
+    // In this order: whoever reads the line can rely on it.
+    instance.refuse_requests();
     log_info("Told to end: no new requests");
     drain(instance, *signals);
     break;
