@@ -258,6 +258,18 @@ TEST(Chat, RendersMessagesAsTheModelReadsThem) {
   EXPECT_TRUE(tools.ends_with("\n</functions>\n<｜User｜>a<｜Assistant｜></think>")) << tools;
 }
 
+// Each body is answered 400 with its message, and the engine hears of none.
+void expect_refusals(const std::vector<std::pair<std::string, std::string>>& cases) {
+  ServiceRig rig;
+  for (const auto& [body, message] : cases) {
+    const http::Response response = rig.ask("POST", kPath, body);
+    EXPECT_EQ(response.status, 400) << body;
+    EXPECT_TRUE(response.body.starts_with(R"({"object":"error","message":")" + message + "\","))
+        << body << response.body;
+  }
+  EXPECT_TRUE(rig.engine.requests().empty());
+}
+
 TEST(Chat, RefusesMessagesByTheirIndex) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {R"({})", "messages: is missing"},
@@ -276,14 +288,7 @@ TEST(Chat, RefusesMessagesByTheirIndex) {
       {R"({"messages":[{"role":"user","content":"a"}],"tools":5})",
        "tools: expected an array, was a number"},
   };
-  ServiceRig rig;
-  for (const auto& [body, message] : cases) {
-    const http::Response response = rig.ask("POST", kPath, body);
-    EXPECT_EQ(response.status, 400) << body;
-    EXPECT_TRUE(response.body.starts_with(R"({"object":"error","message":")" + message + "\","))
-        << body << response.body;
-  }
-  EXPECT_TRUE(rig.engine.requests().empty());
+  expect_refusals(cases);
 }
 
 TEST(Chat, RefusesWhatCannotBe) {
@@ -309,14 +314,7 @@ TEST(Chat, RefusesWhatCannotBe) {
       {hello(R"(,"chat_template_kwargs":true)"),
        "chat_template_kwargs: expected an object, was a boolean"},
   };
-  ServiceRig rig;
-  for (const auto& [body, message] : cases) {
-    const http::Response response = rig.ask("POST", kPath, body);
-    EXPECT_EQ(response.status, 400) << body;
-    EXPECT_TRUE(response.body.starts_with(R"({"object":"error","message":")" + message + "\","))
-        << body << response.body;
-  }
-  EXPECT_TRUE(rig.engine.requests().empty());
+  expect_refusals(cases);
 }
 
 }  // namespace

@@ -125,7 +125,8 @@ std::size_t RawConnections::open(std::string_view bytes, int receive_buffer) {
   to.sin_family = AF_INET;
   to.sin_port = htons(port_);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  FATHOM_CHECK(connect(made.descriptor, reinterpret_cast<const sockaddr*>(&to),  // NOLINT
+  FATHOM_CHECK(connect(made.descriptor,
+                       reinterpret_cast<const sockaddr*>(&to),  // NOLINT: the system's interface
                        sizeof to) == 0);
   all_.push_back(std::move(made));
   send(all_.size() - 1, bytes);
