@@ -40,13 +40,13 @@ struct Engine::State {
   cache::PagePool pool;
   std::unique_ptr<Runner> runner;
   sched::Reserve reserve;
-  std::map<wire::RequestId, Sequence> sequences;  // unfinished, in order of arrival
+  // Unfinished, in order of arrival. Steps under way share them.
+  std::map<wire::RequestId, std::shared_ptr<Sequence>> sequences;
   std::vector<std::int32_t> free_slots;
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
   // Used again by every step.
   std::vector<sched::SequenceView> views;
-  std::vector<Work> work;
 
   void take(std::vector<wire::ToEngine> messages);
   void accept(wire::GenerateRequest request);
@@ -54,13 +54,19 @@ struct Engine::State {
   void expire();
   void abort_all(const Status& why);
 
+  // Launches the next step, if there is one, and takes the results of the step before (overlap), or
+  // of the same step.
   Status step();
+  Status launch();
+  Status collect();
   sched::StepPlan plan();
-  void apply(const sched::StepPlan& plan);
+  std::vector<Work> apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
   // Tells the reserve what a plan that has been applied means for it.
-  void adjust_reserve(const sched::StepPlan& plan);
+  void adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work);
   void start(Sequence& sequence);
+  // What is known of a step before its results: rows that it computes, tokens that it draws.
+  void foresee(const std::vector<Work>& work);
   void record(const Work& done, WorkResult result);
 
   // Drops pages and slot.
@@ -105,7 +111,8 @@ void Engine::State::accept(wire::GenerateRequest request) {
   const wire::RequestId id = request.id;
   FATHOM_CHECK(!sequences.contains(id));
   const Status status = admissible(request);
-  Sequence sequence;
+  auto shared = std::make_shared<Sequence>();
+  Sequence& sequence = *shared;
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
   const std::int32_t limit = max_request_tokens(options, pool.capacity());
   sequence.max_new_tokens = std::clamp(request.sampling.max_new_tokens, 1,
@@ -116,7 +123,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
   }
   sequence.tokens = std::move(request.prompt);
   sequence.request = std::move(request);
-  sequences.emplace(id, std::move(sequence));
+  sequences.emplace(id, std::move(shared));
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
 }
 
@@ -124,7 +131,7 @@ void Engine::State::expire() {
   const std::int64_t now = now_ns();
   std::vector<wire::RequestId> late;
   for (const auto& [id, sequence] : sequences) {
-    const std::int64_t deadline = sequence.request.deadline_ns;
+    const std::int64_t deadline = sequence->request.deadline_ns;
     if (deadline != 0 && deadline <= now) late.push_back(id);
   }
   for (const wire::RequestId id : late) {
@@ -148,14 +155,15 @@ void Engine::State::let_go(Sequence& sequence) {
 void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Status& error) {
   wire::TokenOutput output;
   output.id = sequence.request.id;
-  output.tokens.assign(sequence.tokens.end() - sequence.unpublished, sequence.tokens.end());
+  const auto told_end = sequence.tokens.end() - sequence.pending;
+  output.tokens.assign(told_end - sequence.unpublished, told_end);
   output.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
   output.logprobs = std::exchange(sequence.logprobs, {});
   output.finish = finish;
-  if (finish == wire::Finish::kStop) output.stop_token = sequence.tokens.back();
+  if (finish == wire::Finish::kStop) output.stop_token = sequence.last_told();
   output.error = error;
   output.prompt_tokens = sequence.prompt_tokens;
-  output.generated_tokens = sequence.generated();
+  output.generated_tokens = sequence.told();
   output.retractions = sequence.retractions;
   sequence.unpublished = 0;
   outputs.push_back(std::move(output));
@@ -164,15 +172,21 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
 void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status& error) {
   const auto found = sequences.find(id);
   if (found == sequences.end()) return;  // an abort that came after the end
-  publish(found->second, finish, error);
-  let_go(found->second);
+  Sequence& sequence = *found->second;
+  publish(sequence, finish, error);
+  sequence.finished = true;
+  // A step under way may still write to its pages. Whoever gets them next writes in a later step,
+  // thus after it.
+  let_go(sequence);
   sequences.erase(found);
 }
 
 sched::StepPlan Engine::State::plan() {
   views.clear();
   std::int32_t waiting = 0;
-  for (const auto& [id, sequence] : sequences) {
+  for (const auto& [id, shared] : sequences) {
+    const Sequence& sequence = *shared;
+    if (sequence.drawn_out()) continue;
     // Those that wait behind max_running others cannot change the plan.
     if (!sequence.running() && ++waiting > options.max_running) continue;
     sched::SequenceView view;
@@ -205,9 +219,9 @@ void Engine::State::retract(Sequence& sequence) {
   let_go(sequence);
 }
 
-void Engine::State::adjust_reserve(const sched::StepPlan& plan) {
+void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work) {
   if (plan.retract.empty()) {
-    if (std::any_of(work.begin(), work.end(), [](const Work& each) { return each.decodes(); })) {
+    if (std::any_of(work.begin(), work.end(), [](const Work& each) { return each.decodes; })) {
       reserve.on_decode();
     }
     return;
@@ -216,10 +230,10 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan) {
   std::int64_t generated = 0;
   std::int64_t allowed = 0;
   for (const auto& [id, sequence] : sequences) {
-    if (!sequence.running()) continue;
+    if (!sequence->running()) continue;
     ++running;
-    generated += sequence.generated();
-    allowed += sequence.max_new_tokens;
+    generated += sequence->generated();
+    allowed += sequence->max_new_tokens;
   }
   reserve.on_retraction(running, generated, allowed);
 }
@@ -230,11 +244,13 @@ void Engine::State::start(Sequence& sequence) {
   free_slots.pop_back();
 }
 
-void Engine::State::apply(const sched::StepPlan& plan) {
-  for (const wire::RequestId id : plan.retract) retract(sequences.at(id));
-  work.clear();
+std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
+  for (const wire::RequestId id : plan.retract) retract(*sequences.at(id));
+  std::vector<Work> work;
+  work.reserve(plan.rows.size());
   for (const sched::PlannedRows& rows : plan.rows) {
-    Sequence& sequence = sequences.at(rows.id);
+    const std::shared_ptr<Sequence>& shared = sequences.at(rows.id);
+    Sequence& sequence = *shared;
     if (rows.admitted) start(sequence);
     const std::size_t held = sequence.pages.size();
     if (rows.new_pages > 0) {
@@ -244,7 +260,31 @@ void Engine::State::apply(const sched::StepPlan& plan) {
       runner->update_pages(sequence, held);
     }
     FATHOM_CHECK(rows.first == sequence.computed);
-    work.push_back({&sequence, rows.first, rows.rows, rows.logit_rows});
+    Work each;
+    each.sequence = shared;
+    each.first = rows.first;
+    each.rows = rows.rows;
+    each.logit_rows = rows.logit_rows;
+    each.draws = rows.first + rows.rows == sequence.known();
+    each.decodes = each.draws && rows.rows == 1 && sequence.generated() > 0;
+    work.push_back(std::move(each));
+  }
+  return work;
+}
+
+void Engine::State::foresee(const std::vector<Work>& work) {
+  std::int32_t drawn = 0;
+  for (const Work& each : work) {
+    Sequence& sequence = *sequences.at(each.sequence->request.id);
+    sequence.computed = each.first + each.rows;
+    if (sequence.request.logprobs.wanted) {
+      sequence.scored = std::max(sequence.scored, sequence.computed);
+    }
+    if (!each.draws) continue;
+    sequence.tokens.push_back(Runner::code_of_drawn(drawn++));
+    ++sequence.pending;
+    // Nothing follows the last token: what it held is free for the next step, which writes later.
+    if (sequence.drawn_out()) let_go(sequence);
   }
 }
 
@@ -258,29 +298,28 @@ bool Engine::State::ends(const Sequence& sequence, wire::TokenId token) const {
 }
 
 wire::Finish Engine::State::finished(const Sequence& sequence) const {
-  if (ends(sequence, sequence.tokens.back())) return wire::Finish::kStop;
-  if (sequence.generated() >= sequence.max_new_tokens) return wire::Finish::kLength;
+  if (ends(sequence, sequence.last_told())) return wire::Finish::kStop;
+  if (sequence.told() >= sequence.max_new_tokens) return wire::Finish::kLength;
   return wire::Finish::kNone;
 }
 
 void Engine::State::record(const Work& done, WorkResult result) {
-  Sequence& sequence = sequences.at(done.sequence->request.id);
-  const bool draws = done.draws();
-  sequence.computed = done.first + done.rows;
+  const auto found = sequences.find(done.sequence->request.id);
+  // It ended while this step was under way: the step before had drawn its last token.
+  if (found == sequences.end()) return;
+  Sequence& sequence = *found->second;
   if (sequence.request.logprobs.wanted) {
-    const std::size_t told = result.logprobs.size() - (draws ? 1 : 0);
+    const std::size_t told = result.logprobs.size() - (done.draws ? 1 : 0);
     for (std::size_t i = 0; i < told; ++i) {
       sequence.prompt_logprobs.push_back(std::move(result.logprobs[i]));
     }
-    sequence.scored = std::max(sequence.scored, sequence.computed);
   }
-  if (!draws) return;
+  if (!done.draws) return;
   if (sequence.request.sampling.max_new_tokens == 0) {  // the prompt's log-probabilities alone
     finish(sequence.request.id, wire::Finish::kLength, {});
     return;
   }
-  sequence.tokens.push_back(result.token);
-  ++sequence.unpublished;
+  sequence.tell(result.token);
   ++load.generated_tokens;
   if (sequence.request.logprobs.wanted) {
     sequence.logprobs.push_back(std::move(result.logprobs.back()));
@@ -289,23 +328,40 @@ void Engine::State::record(const Work& done, WorkResult result) {
   if (end != wire::Finish::kNone) {
     finish(sequence.request.id, end, {});
   } else if (sequence.request.stream &&
-             (sequence.generated() == 1 ||
-              sequence.unpublished >= sequence.request.stream_interval)) {
+             (sequence.told() == 1 || sequence.unpublished >= sequence.request.stream_interval)) {
     publish(sequence, wire::Finish::kNone, {});
   }
 }
 
-Status Engine::State::step() {
+Status Engine::State::launch() {
   const sched::StepPlan planned = plan();
-  FATHOM_CHECK(!planned.empty());
-  apply(planned);
-  adjust_reserve(planned);
-  Result<std::vector<WorkResult>> results = runner->run(work);
-  FATHOM_RETURN_IF_ERROR(results.status());
+  if (planned.empty()) return {};
+  std::vector<Work> work = apply(planned);
+  adjust_reserve(planned, work);
+  FATHOM_RETURN_IF_ERROR(runner->launch(work));
+  foresee(work);
+  return {};
+}
+
+Status Engine::State::collect() {
+  Result<StepResult> step = runner->collect();
+  FATHOM_RETURN_IF_ERROR(step.status());
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
   ++load.steps;
-  for (std::size_t i = 0; i < work.size(); ++i) record(work[i], std::move((*results)[i]));
+  for (std::size_t i = 0; i < step->work.size(); ++i) {
+    record(step->work[i], std::move(step->results[i]));
+  }
+  return {};
+}
+
+Status Engine::State::step() {
+  const std::size_t before = runner->under_way();
+  FATHOM_RETURN_IF_ERROR(launch());
+  const bool launched = runner->under_way() > before;
+  // Without overlap, the step's own results; with it, those of the step before the launched one.
+  const std::size_t keep = options.overlap && launched ? 1 : 0;
+  while (runner->under_way() > keep) FATHOM_RETURN_IF_ERROR(collect());
   return {};
 }
 
@@ -325,6 +381,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.max_logit_rows = options.max_logit_rows();
   runner_options.max_sequences = options.max_running;
   runner_options.context_tokens = options.context_tokens;
+  runner_options.graph_batches = options.graph_batches;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());
   auto state = std::unique_ptr<State>(new State{config,
@@ -332,7 +389,6 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                 cache::PagePool(store.pages()),
                                                 std::move(runner).value(),
                                                 sched::Reserve(options.reserve_ratio),
-                                                {},
                                                 {},
                                                 {},
                                                 {},
@@ -348,13 +404,16 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
+Status Engine::capture_graphs() { return state_->runner->capture_graphs(); }
+
 Status Engine::run(wire::EnginePort& port) {
   State& state = *state_;
   Status status;
   while (!port.closed() && status.ok()) {
-    state.take(port.receive(/*wait=*/state.sequences.empty(), /*deadline_ns=*/0));
+    const bool idle = state.sequences.empty() && state.runner->under_way() == 0;
+    state.take(port.receive(/*wait=*/idle, /*deadline_ns=*/0));
     state.expire();
-    if (!state.sequences.empty()) status = state.step();
+    if (!state.sequences.empty() || state.runner->under_way() > 0) status = state.step();
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
     state.load.waiting = static_cast<std::int32_t>(state.sequences.size()) - state.load.running;

@@ -23,7 +23,12 @@ struct EngineOptions {
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
-  std::vector<wire::TokenId> end_tokens;    // end every answer unless it ignores them
+  // Whether a step is launched before the results of the step before are there. Answers do not
+  // depend on it.
+  bool overlap = false;
+  // Batch sizes of decode that get a graph, ascending, none above max_running; empty: no graphs.
+  std::vector<std::int32_t> graph_batches;
+  std::vector<wire::TokenId> end_tokens;  // end every answer unless it ignores them
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
 
@@ -54,6 +59,9 @@ class Engine {
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
+
+  // Captures the graphs of options.graph_batches. Called at most once, before run().
+  Status capture_graphs();
 
   // Serves `port` until it is closed; requests that are unfinished then, and those of a failed
   // engine, end with Finish::kAbort and kUnavailable. A failure is the device's or the weights'.

@@ -21,8 +21,15 @@ using wire::Finish;
 
 constexpr const char* kFolder = FATHOM_TEST_DATA "/micro-bf16";
 
-EngineRunnerOptions small_engine(std::int32_t pages = 32, std::int32_t max_running = 4) {
+// Every test runs with and without a step launched ahead.
+class EngineTest : public testing::TestWithParam<bool> {
+ protected:
+  static EngineRunnerOptions small_engine(std::int32_t pages = 32, std::int32_t max_running = 4);
+};
+
+EngineRunnerOptions EngineTest::small_engine(std::int32_t pages, std::int32_t max_running) {
   EngineRunnerOptions options;
+  options.engine.overlap = GetParam();
   options.pages = pages;
   options.engine.context_tokens = 1024;
   options.engine.max_running = max_running;
@@ -56,7 +63,7 @@ double log_softmax(const std::vector<float>& logits, std::int32_t id) {
   return static_cast<double>(logits[static_cast<std::size_t>(id)]) - largest - std::log(sum);
 }
 
-TEST(Engine, GreedyAnswersAreTheModelsFirstChoices) {
+TEST_P(EngineTest, GreedyAnswersAreTheModelsFirstChoices) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest request = request_for(100, 20);
   request.logprobs.wanted = true;
@@ -96,7 +103,7 @@ TEST(Engine, GreedyAnswersAreTheModelsFirstChoices) {
   }
 }
 
-TEST(Engine, PromptLogprobsBeginWhereTheyAreWanted) {
+TEST_P(EngineTest, PromptLogprobsBeginWhereTheyAreWanted) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest all = request_for(130, 0);  // three chunks, no answer
   all.logprobs.wanted = true;
@@ -122,7 +129,7 @@ TEST(Engine, PromptLogprobsBeginWhereTheyAreWanted) {
   EXPECT_EQ(of_answer.logprobs.size(), 2U);
 }
 
-TEST(Engine, StreamsTellTheFirstTokenAtOnceThenEveryInterval) {
+TEST_P(EngineTest, StreamsTellTheFirstTokenAtOnceThenEveryInterval) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest request = request_for(10, 24);
   const wire::TokenOutput whole = engine.wait(engine.submit(request));
@@ -139,7 +146,7 @@ TEST(Engine, StreamsTellTheFirstTokenAtOnceThenEveryInterval) {
   EXPECT_LE(engine.outputs(streamed), 4);
 }
 
-TEST(Engine, StopsAtEndsOfSequenceAndAtTheRequestsOwn) {
+TEST_P(EngineTest, StopsAtEndsOfSequenceAndAtTheRequestsOwn) {
   EngineRunnerOptions options = small_engine();
   const wire::GenerateRequest request = request_for(30, 20);
   std::vector<wire::TokenId> tokens;
@@ -175,7 +182,7 @@ TEST(Engine, StopsAtEndsOfSequenceAndAtTheRequestsOwn) {
   EXPECT_EQ(engine.wait(engine.submit(ignoring)).tokens, tokens);
 }
 
-TEST(Engine, AnAnswerIsShortenedToTheContextAndToThePool) {
+TEST_P(EngineTest, AnAnswerIsShortenedToTheContextAndToThePool) {
   EngineRunner context(kFolder, small_engine());
   EXPECT_EQ(context.wait(context.submit(request_for(900, 4000))).generated_tokens,
             1024 - 1 - 900 - 1);
@@ -189,7 +196,7 @@ TEST(Engine, AnAnswerIsShortenedToTheContextAndToThePool) {
   EXPECT_EQ(pool.wait(pool.submit(request_for(186, 4))).generated_tokens, 4);
 }
 
-TEST(Engine, ATokenOutsideTheVocabularyIsRefusedAlone) {
+TEST_P(EngineTest, ATokenOutsideTheVocabularyIsRefusedAlone) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest wrong = request_for(10, 4);
   wrong.prompt[3] = 512;
@@ -200,7 +207,7 @@ TEST(Engine, ATokenOutsideTheVocabularyIsRefusedAlone) {
   EXPECT_EQ(engine.wait(good).generated_tokens, 4);
 }
 
-TEST(Engine, AnAbortFreesEverythingAndTellsWhatWasMade) {
+TEST_P(EngineTest, AnAbortFreesEverythingAndTellsWhatWasMade) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest request = request_for(100, 900);
   request.stream = true;
@@ -219,7 +226,7 @@ TEST(Engine, AnAbortFreesEverythingAndTellsWhatWasMade) {
   EXPECT_EQ(engine.load().pages_used, 0);
 }
 
-TEST(Engine, APassedDeadlineEndsARequest) {
+TEST_P(EngineTest, APassedDeadlineEndsARequest) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest request = request_for(100, 900);
   request.deadline_ns = now_ns() - 1;
@@ -229,7 +236,7 @@ TEST(Engine, APassedDeadlineEndsARequest) {
   EXPECT_EQ(engine.wait(engine.submit(request)).finish, Finish::kLength);
 }
 
-TEST(Engine, AFullPoolRetractsAndFinishesEveryone) {
+TEST_P(EngineTest, AFullPoolRetractsAndFinishesEveryone) {
   EngineRunnerOptions options = small_engine(/*pages=*/6);
   options.engine.reserve_ratio = 0;
   EngineRunner alone(kFolder, options);
@@ -252,7 +259,7 @@ TEST(Engine, AFullPoolRetractsAndFinishesEveryone) {
   EXPECT_EQ(engine.load().pages_used, 0);
 }
 
-TEST(Engine, WhatIsUnfinishedAtTheEndIsToldSo) {
+TEST_P(EngineTest, WhatIsUnfinishedAtTheEndIsToldSo) {
   EngineRunner engine(kFolder, small_engine(32, /*max_running=*/1));
   wire::GenerateRequest request = request_for(100, 900);
   request.stream = true;
@@ -268,7 +275,7 @@ TEST(Engine, WhatIsUnfinishedAtTheEndIsToldSo) {
   EXPECT_EQ(engine.try_submit(request).code(), Code::kUnavailable);
 }
 
-TEST(Engine, UnreadableWeightsEndTheEngineAndEveryRequest) {
+TEST_P(EngineTest, UnreadableWeightsEndTheEngineAndEveryRequest) {
   EngineRunnerOptions options = small_engine();
   int steps = 0;  // of the engine's thread alone until stop()
   options.engine.weights_health = [&steps] {
@@ -282,7 +289,7 @@ TEST(Engine, UnreadableWeightsEndTheEngineAndEveryRequest) {
   EXPECT_EQ(engine.stop().code(), Code::kInternal);
 }
 
-TEST(Engine, AContextWithoutRoomIsRefused) {
+TEST_P(EngineTest, AContextWithoutRoomIsRefused) {
   EngineOptions options;
   options.context_tokens = 6;
   EXPECT_LE(max_request_tokens(options, 1), 5);
@@ -290,6 +297,10 @@ TEST(Engine, AContextWithoutRoomIsRefused) {
   options.context_tokens = 1000;
   EXPECT_EQ(max_request_tokens(options, 2), 127);
 }
+
+INSTANTIATE_TEST_SUITE_P(Schedules, EngineTest, testing::Bool(), [](const auto& each) {
+  return each.param ? "Overlapping" : "StepByStep";
+});
 
 }  // namespace
 }  // namespace fathom::engine

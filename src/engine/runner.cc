@@ -1,235 +1,194 @@
 #include "engine/runner.h"
 
-#include <limits>
-#include <optional>
+#include <algorithm>
+#include <array>
+#include <deque>
 #include <string>
 #include <utility>
 
 #include "config/kv_layout.h"
-#include "engine/staging.h"
+#include "engine/step_io.h"
 #include "ops/sample.h"
 
 namespace fathom::engine {
+
+namespace {
+
+// A step that was launched, or memory for one.
+struct Slot {
+  Buffer inputs;  // of the host
+  StepOutputs outputs;
+  std::unique_ptr<Event> done;
+  std::vector<Work> work;
+  LogitRows chosen;
+};
+
+// A captured step of some requests that decode.
+struct DecodeGraph {
+  std::unique_ptr<Graph> graph;
+  TensorView logits;  // [batch, vocab]
+};
+
+// The graphs of one batch size.
+struct GraphPair {
+  std::int32_t batch = 0;
+  DecodeGraph whole;     // for contexts that are attended to as a whole
+  DecodeGraph selected;  // for those that are selected from
+};
+
+template <class Args>
+void require_valid(const Args& args) {
+  const Status valid = ops::validate(args);
+  FATHOM_CHECK_MSG(valid.ok(), valid.message());
+}
+
+}  // namespace
 
 struct Runner::State {
   const config::ModelConfig& config;
   model::Model& model;
   cache::KvStore& store;
   const ops::OpSet& ops;
+  Device& device;
   RunnerOptions options;
   std::unique_ptr<Stream> stream;
 
-  // Inputs of the model.
-  Staging<std::int32_t> ids;         // [rows]
-  Staging<std::int32_t> positions;   // [rows]
-  Staging<std::int32_t> sequences;   // [rows]
-  Staging<std::int32_t> logit_rows;  // [logit rows]
-  Staging<std::int32_t> page_table;  // [sequences, pages of a sequence]
+  InputArena arena;
+  Buffer page_table;      // i32 [sequences, pages of a sequence]
+  Buffer drawn;           // i32 [logit rows]: the tokens of the last step
+  Buffer logprob;         // f32 [logit rows]
+  Buffer top_ids;         // i32 [logit rows * kMaxTopLogprobs], flat
+  Buffer top_logprobs;    // f32, the same
+  Buffer asked_logprobs;  // f32 [logit rows * kMaxAskedLogprobs], flat
+
+  std::array<Slot, kMaxUnderWay> slots;
+  std::size_t next_slot = 0;
+  std::size_t under_way = 0;
+  std::vector<PageUpdate> updates;  // since the last launch
   std::vector<model::Segment> segments;
+  std::vector<GraphPair> graphs;  // ascending batches
 
-  // Inputs and results of the draw, per logit row.
-  Staging<float> temperature;
-  Staging<std::int32_t> top_k;
-  Staging<float> top_p;
-  Staging<float> min_p;
-  Staging<std::int32_t> seed;  // [logit rows, 2]
-  Staging<std::int32_t> sample;
-  Staging<std::int32_t> drawn_position;
-  Staging<std::int32_t> token;
-  Staging<float> logprob;
-  Staging<std::int32_t> top_ids;  // [logit rows * kMaxTopLogprobs], flat
-  Staging<float> top_logprobs;
-  Staging<std::int32_t> asked;  // [logit rows * kMaxAskedLogprobs], flat
-  Staging<float> asked_logprobs;
-
-  // One row of logits: which work it belongs to, and the position whose token it foretells.
-  struct LogitRow {
-    std::size_t work = 0;
-    std::int32_t row = 0;  // of the step
-    std::int32_t position = 0;
-  };
-  std::vector<LogitRow> wanted;  // those that draw come first
-  std::int64_t drawing = 0;
-
-  model::Batch lay_out(std::span<const Work> work);
-  void choose_logit_rows(std::span<const Work> work);
-  void draw(std::span<const Work> work, const TensorView& logits);
-  bool wants_logprobs(std::span<const Work> work) const;
-  // Enqueues the log-probabilities of all logit rows; gives how many of each kind a row has.
-  struct Widths {
-    std::int32_t top = 0;
-    std::int32_t asked = 0;
-  };
-  Widths score(std::span<const Work> work, const TensorView& logits);
-  wire::PositionLogprobs read(const Work& work, std::int64_t row, Widths widths);
+  std::int64_t pages_of_sequence() const {
+    return ceil_div(options.context_tokens, config::kPageTokens);
+  }
+  model::Batch batch_of(const StepInputs& inputs, std::int32_t max_position) const;
+  // Enqueues what a graph can hold: tokens of the step before, the model, the draw of the first
+  // `drawing` logit rows. Gives the logits.
+  Result<TensorView> compute(const StepInputs& inputs,
+                             const model::Batch& batch,
+                             std::int64_t drawing);
+  void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
+  void download(const Buffer& from, void* to, std::int64_t numbers);
+  const DecodeGraph* graph_for(std::span<const Work> work,
+                               std::int32_t max_position,
+                               std::int64_t& batch) const;
+  Result<DecodeGraph> capture(std::int32_t batch, std::int32_t max_position);
 };
 
-model::Batch Runner::State::lay_out(std::span<const Work> work) {
-  std::int32_t row = 0;
-  std::int32_t max_position = 0;
-  segments.clear();
-  for (const Work& each : work) {
-    const Sequence& sequence = *each.sequence;
-    FATHOM_CHECK(sequence.slot >= 0 && sequence.slot < options.max_sequences);
-    FATHOM_CHECK(each.rows > 0 && row + each.rows <= options.max_rows);
-    FATHOM_CHECK(each.first + each.rows <= sequence.known());
-    segments.push_back({sequence.slot, row, each.rows, each.first + each.rows});
-    for (std::int32_t i = 0; i < each.rows; ++i, ++row) {
-      const std::int32_t position = each.first + i;
-      ids.at(row) = sequence.tokens[static_cast<std::size_t>(position)];
-      positions.at(row) = position;
-      sequences.at(row) = sequence.slot;
-    }
-    max_position = std::max(max_position, each.first + each.rows - 1);
-  }
-  ids.upload(*stream, 0, row);
-  positions.upload(*stream, 0, row);
-  sequences.upload(*stream, 0, row);
-
-  const auto logits = static_cast<std::int64_t>(wanted.size());
-  for (std::int64_t i = 0; i < logits; ++i) {
-    logit_rows.at(i) = wanted[static_cast<std::size_t>(i)].row;
-  }
-  logit_rows.upload(*stream, 0, logits);
-
+model::Batch Runner::State::batch_of(const StepInputs& inputs, std::int32_t max_position) const {
   model::Batch batch;
-  batch.ids = ids.flat(0, row);
-  batch.tokens.positions = positions.flat(0, row);
-  batch.tokens.sequences = sequences.flat(0, row);
-  batch.tokens.page_table = page_table.rows(0, options.max_sequences);
-  batch.logit_rows = logit_rows.flat(0, logits);
+  batch.ids = inputs.ids.view;
+  batch.tokens.positions = inputs.positions.view;
+  batch.tokens.sequences = inputs.sequences.view;
+  batch.tokens.page_table =
+      page_table.view(DType::kI32, {options.max_sequences, pages_of_sequence()});
+  batch.logit_rows = inputs.logit_rows.view;
   batch.max_position = max_position;
-  batch.segments = segments;
   return batch;
 }
 
-void Runner::State::choose_logit_rows(std::span<const Work> work) {
-  wanted.clear();
-  std::int32_t row = 0;
-  for (std::size_t i = 0; i < work.size(); ++i) {
-    row += work[i].rows;
-    if (work[i].draws()) wanted.push_back({i, row - 1, work[i].first + work[i].rows});
-  }
-  drawing = static_cast<std::int64_t>(wanted.size());
-  row = 0;
-  for (std::size_t i = 0; i < work.size(); ++i) {
-    const Work& each = work[i];
-    row += each.rows;
-    FATHOM_CHECK(!each.draws() || each.logit_rows >= 1);
-    const std::int32_t scored = each.logit_rows - (each.draws() ? 1 : 0);
-    const std::int32_t end = each.draws() ? row - 1 : row;
-    const std::int32_t end_position = each.first + each.rows - (each.draws() ? 1 : 0);
-    for (std::int32_t back = scored; back > 0; --back) {
-      wanted.push_back({i, end - back, end_position - back + 1});
-    }
-  }
-  FATHOM_CHECK(static_cast<std::int32_t>(wanted.size()) <= options.max_logit_rows);
-}
-
-void Runner::State::draw(std::span<const Work> work, const TensorView& logits) {
-  const auto rows = static_cast<std::int64_t>(wanted.size());
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const LogitRow& row = wanted[static_cast<std::size_t>(i)];
-    const Sequence& sequence = *work[row.work].sequence;
-    const wire::SamplingParams& sampling = sequence.request.sampling;
-    temperature.at(i) = sampling.temperature;
-    top_k.at(i) = sampling.top_k;
-    top_p.at(i) = sampling.top_p;
-    min_p.at(i) = sampling.min_p;
-    seed.row(i)[0] = static_cast<std::int32_t>(sampling.seed & 0xFFFFFFFFU);
-    seed.row(i)[1] = static_cast<std::int32_t>(sampling.seed >> 32U);
-    sample.at(i) = static_cast<std::int32_t>(sampling.sample);
-    drawn_position.at(i) = row.position;
-    // Positions that are already known tell the log-probability of their own token.
-    token.at(i) = i < drawing ? 0 : sequence.tokens[static_cast<std::size_t>(row.position)];
-  }
-  temperature.upload(*stream, 0, rows);
-  token.upload(*stream, drawing, rows - drawing);
-  if (drawing == 0) return;
-  top_k.upload(*stream, 0, drawing);
-  top_p.upload(*stream, 0, drawing);
-  min_p.upload(*stream, 0, drawing);
-  seed.upload(*stream, 0, drawing);
-  sample.upload(*stream, 0, drawing);
-  drawn_position.upload(*stream, 0, drawing);
+Result<TensorView> Runner::State::compute(const StepInputs& inputs,
+                                          const model::Batch& batch,
+                                          std::int64_t drawing) {
+  ops::FillIdsArgs fill{inputs.ids.view, drawn.view(DType::kI32, {options.max_logit_rows})};
+  require_valid(fill);
+  ops.fill_ids(*stream, fill);
+  const Result<model::StepOutput> output = model.forward(*stream, batch, store);
+  FATHOM_RETURN_IF_ERROR(output.status());
+  if (drawing == 0) return output->logits;
   ops::SampleArgs args;
-  args.logits = logits.rows(0, drawing);
-  args.temperature = temperature.flat(0, drawing);
-  args.top_k = top_k.flat(0, drawing);
-  args.top_p = top_p.flat(0, drawing);
-  args.min_p = min_p.flat(0, drawing);
-  args.seed = seed.rows(0, drawing);
-  args.sample = sample.flat(0, drawing);
-  args.position = drawn_position.flat(0, drawing);
-  args.token = token.flat(0, drawing);
-  const Status valid = ops::validate(args);
-  FATHOM_CHECK_MSG(valid.ok(), valid.message());
+  args.logits = output->logits.rows(0, drawing);
+  args.temperature = inputs.temperature.view.rows(0, drawing);
+  args.top_k = inputs.top_k.view.rows(0, drawing);
+  args.top_p = inputs.top_p.view.rows(0, drawing);
+  args.min_p = inputs.min_p.view.rows(0, drawing);
+  args.seed = inputs.seed.view.rows(0, drawing);
+  args.sample = inputs.sample.view.rows(0, drawing);
+  args.position = inputs.drawn_position.view.rows(0, drawing);
+  args.token = drawn.view(DType::kI32, {drawing});
+  require_valid(args);
   ops.sample(*stream, args);
+  return output->logits;
 }
 
-bool Runner::State::wants_logprobs(std::span<const Work> work) const {
-  return std::any_of(wanted.begin(), wanted.end(), [&](const LogitRow& row) {
-    return work[row.work].sequence->request.logprobs.wanted;
-  });
-}
-
-Runner::State::Widths Runner::State::score(std::span<const Work> work, const TensorView& logits) {
-  Widths widths;
-  for (const LogitRow& row : wanted) {
-    const wire::LogprobParams& params = work[row.work].sequence->request.logprobs;
-    if (!params.wanted) continue;
-    widths.top = std::max(widths.top, params.top);
-    widths.asked = std::max(widths.asked, static_cast<std::int32_t>(params.token_ids.size()));
-  }
-  widths.top = std::min(widths.top, config.vocab_size);
-  FATHOM_CHECK(widths.top <= kMaxTopLogprobs && widths.asked <= kMaxAskedLogprobs);
-  const auto rows = static_cast<std::int64_t>(wanted.size());
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const auto& ids_asked =
-        work[wanted[static_cast<std::size_t>(i)].work].sequence->request.logprobs.token_ids;
-    for (std::int32_t j = 0; j < widths.asked; ++j) {
-      const auto index = static_cast<std::size_t>(j);
-      asked.at(i * widths.asked + j) = index < ids_asked.size() ? ids_asked[index] : -1;
-    }
-  }
-  asked.upload(*stream, 0, rows * widths.asked);
+void Runner::State::score(const StepInputs& inputs,
+                          const LogitRows& chosen,
+                          const TensorView& logits) {
+  const std::int64_t rows = chosen.count();
+  // Positions that are already known tell the log-probability of their own token.
+  device.copy_to_device(*stream, static_cast<std::int32_t*>(drawn.data()) + chosen.drawing,
+                        inputs.known_token.host,
+                        static_cast<std::size_t>(rows - chosen.drawing) * sizeof(std::int32_t));
   ops::LogprobsArgs args;
-  args.logits = logits;
-  args.temperature = temperature.flat(0, rows);
-  args.token = token.flat(0, rows);
-  args.logprob = logprob.flat(0, rows);
-  const auto shaped = [&](const TensorView& flat, std::int32_t width) {
-    return width == 0 ? TensorView() : TensorView(flat.data, flat.dtype, {rows, width});
-  };
-  args.top_ids = shaped(top_ids.flat(0, rows * widths.top), widths.top);
-  args.top_logprobs = shaped(top_logprobs.flat(0, rows * widths.top), widths.top);
-  args.asked = shaped(asked.flat(0, rows * widths.asked), widths.asked);
-  args.asked_logprobs = shaped(asked_logprobs.flat(0, rows * widths.asked), widths.asked);
-  const Status valid = ops::validate(args);
-  FATHOM_CHECK_MSG(valid.ok(), valid.message());
+  args.logits = logits.rows(0, rows);
+  args.temperature = inputs.temperature.view.rows(0, rows);
+  args.token = drawn.view(DType::kI32, {rows});
+  args.logprob = logprob.view(DType::kF32, {rows});
+  if (chosen.top > 0) {
+    args.top_ids = top_ids.view(DType::kI32, {rows, chosen.top});
+    args.top_logprobs = top_logprobs.view(DType::kF32, {rows, chosen.top});
+  }
+  if (chosen.asked > 0) {
+    args.asked = inputs.asked.view;
+    args.asked_logprobs = asked_logprobs.view(DType::kF32, {rows, chosen.asked});
+  }
+  require_valid(args);
   ops.logprobs(*stream, args);
-  logprob.download(*stream, rows);
-  top_ids.download(*stream, rows * widths.top);
-  top_logprobs.download(*stream, rows * widths.top);
-  asked_logprobs.download(*stream, rows * widths.asked);
-  return widths;
 }
 
-wire::PositionLogprobs Runner::State::read(const Work& work, std::int64_t row, Widths widths) {
-  const wire::LogprobParams& params = work.sequence->request.logprobs;
-  wire::PositionLogprobs told;
-  told.id = token.at(row);
-  told.logprob = logprob.at(row);
-  const std::int32_t top = std::min(params.top, widths.top);
-  for (std::int32_t i = 0; i < top; ++i) {
-    const std::int64_t at = row * widths.top + i;
-    told.top.push_back({top_ids.at(at), top_logprobs.at(at)});
+void Runner::State::download(const Buffer& from, void* to, std::int64_t numbers) {
+  if (numbers == 0) return;
+  device.copy_to_host(*stream, to, from.data(),
+                      static_cast<std::size_t>(numbers) * sizeof(std::int32_t));
+}
+
+// The graph of the smallest batch that holds `work`, when all of it draws from a row each.
+const DecodeGraph* Runner::State::graph_for(std::span<const Work> work,
+                                            std::int32_t max_position,
+                                            std::int64_t& batch) const {
+  const auto size = static_cast<std::int32_t>(work.size());
+  if (graphs.empty() || size > graphs.back().batch) return nullptr;
+  for (const Work& each : work) {
+    if (each.rows != 1 || !each.draws) return nullptr;
   }
-  for (std::size_t i = 0; i < params.token_ids.size(); ++i) {
-    told.asked.push_back({params.token_ids[i],
-                          asked_logprobs.at(row * widths.asked + static_cast<std::int64_t>(i))});
-  }
-  return told;
+  const auto found = std::find_if(graphs.begin(), graphs.end(),
+                                  [size](const GraphPair& pair) { return pair.batch >= size; });
+  batch = found->batch;
+  return max_position < config.index_topk ? &found->whole : &found->selected;
+}
+
+// The batch has padding alone, so the run before the capture, in which the device may still load
+// code, touches no cache.
+Result<DecodeGraph> Runner::State::capture(std::int32_t batch, std::int32_t max_position) {
+  Slot& slot = slots[next_slot];
+  arena.begin(slot.inputs);
+  StepInputs inputs = StepInputs::lay_out(arena, batch, batch);
+  inputs.fill({}, {});
+  arena.upload(*stream);
+  const model::Batch padding = batch_of(inputs, max_position);
+  DecodeGraph made;
+  const auto enqueue = [&]() -> Status {
+    const Result<TensorView> logits = compute(inputs, padding, batch);
+    if (logits.ok()) made.logits = *logits;
+    return logits.status();
+  };
+  FATHOM_RETURN_IF_ERROR(enqueue());
+  FATHOM_RETURN_IF_ERROR(stream->synchronize());
+  auto graph = device.capture(*stream, enqueue);
+  FATHOM_RETURN_IF_ERROR(graph.status());
+  FATHOM_RETURN_IF_ERROR(stream->synchronize());
+  made.graph = std::move(graph).value();
+  return made;
 }
 
 Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config,
@@ -242,118 +201,186 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   FATHOM_CHECK(options.max_logit_rows <= model.options().max_logit_rows);
   FATHOM_CHECK(options.context_tokens <= model.options().max_positions);
   FATHOM_CHECK(options.max_sequences > 0);
+  FATHOM_CHECK(options.graph_batches.empty() || device.captures_graphs());
+  const auto logit_rows = static_cast<std::size_t>(options.max_logit_rows);
+  const std::size_t input_bytes = StepInputs::bytes(options, store.pages());
   Status failed;
-  const auto ints = [&](std::int64_t rows, std::int64_t width) {
-    auto made = Staging<std::int32_t>::create(device, rows, width);
+  const auto allocate = [&](std::size_t numbers) {
+    Result<Buffer> made = device.allocate(numbers * sizeof(std::int32_t));
     if (!made.ok() && failed.ok()) failed = made.status();
-    return made.ok() ? std::optional(std::move(made).value()) : std::nullopt;
+    return made.ok() ? std::move(made).value() : Buffer();
   };
-  const auto floats = [&](std::int64_t rows, std::int64_t width) {
-    auto made = Staging<float>::create(device, rows, width);
-    if (!made.ok() && failed.ok()) failed = made.status();
-    return made.ok() ? std::optional(std::move(made).value()) : std::nullopt;
-  };
-  const std::int64_t rows = options.max_rows;
-  const std::int64_t logit_rows = options.max_logit_rows;
-  const std::int64_t pages = ceil_div(options.context_tokens, config::kPageTokens);
-  auto ids = ints(rows, 1);
-  auto positions = ints(rows, 1);
-  auto sequences = ints(rows, 1);
-  auto chosen = ints(logit_rows, 1);
-  auto page_table = ints(options.max_sequences, pages);
-  auto temperature = floats(logit_rows, 1);
-  auto top_k = ints(logit_rows, 1);
-  auto top_p = floats(logit_rows, 1);
-  auto min_p = floats(logit_rows, 1);
-  auto seed = ints(logit_rows, 2);
-  auto sample = ints(logit_rows, 1);
-  auto drawn_position = ints(logit_rows, 1);
-  auto token = ints(logit_rows, 1);
-  auto logprob = floats(logit_rows, 1);
-  auto top_ids = ints(logit_rows * kMaxTopLogprobs, 1);
-  auto top_logprobs = floats(logit_rows * kMaxTopLogprobs, 1);
-  auto asked = ints(logit_rows * kMaxAskedLogprobs, 1);
-  auto asked_logprobs = floats(logit_rows * kMaxAskedLogprobs, 1);
+  Result<InputArena> arena = InputArena::create(device, input_bytes);
+  FATHOM_RETURN_IF_ERROR(arena.status().in("the engine's step buffers"));
+  const auto pages =
+      static_cast<std::size_t>(ceil_div(options.context_tokens, config::kPageTokens));
+  Buffer page_table = allocate(static_cast<std::size_t>(options.max_sequences) * pages);
+  Buffer drawn = allocate(logit_rows);
+  Buffer logprob = allocate(logit_rows);
+  Buffer top_ids = allocate(logit_rows * kMaxTopLogprobs);
+  Buffer top_logprobs = allocate(logit_rows * kMaxTopLogprobs);
+  Buffer asked_logprobs = allocate(logit_rows * kMaxAskedLogprobs);
   FATHOM_RETURN_IF_ERROR(failed.in("the engine's step buffers"));
   auto state = std::unique_ptr<State>(new State{config,
                                                 model,
                                                 store,
                                                 ops,
+                                                device,
                                                 options,
                                                 device.create_stream(),
-                                                std::move(*ids),
-                                                std::move(*positions),
-                                                std::move(*sequences),
-                                                std::move(*chosen),
-                                                std::move(*page_table),
+                                                std::move(arena).value(),
+                                                std::move(page_table),
+                                                std::move(drawn),
+                                                std::move(logprob),
+                                                std::move(top_ids),
+                                                std::move(top_logprobs),
+                                                std::move(asked_logprobs),
                                                 {},
-                                                std::move(*temperature),
-                                                std::move(*top_k),
-                                                std::move(*top_p),
-                                                std::move(*min_p),
-                                                std::move(*seed),
-                                                std::move(*sample),
-                                                std::move(*drawn_position),
-                                                std::move(*token),
-                                                std::move(*logprob),
-                                                std::move(*top_ids),
-                                                std::move(*top_logprobs),
-                                                std::move(*asked),
-                                                std::move(*asked_logprobs),
+                                                0,
+                                                0,
                                                 {},
-                                                0});
-  state->segments.reserve(static_cast<std::size_t>(options.max_sequences));
-  state->wanted.reserve(static_cast<std::size_t>(logit_rows));
+                                                {},
+                                                {}});
+  for (Slot& slot : state->slots) {
+    Result<Buffer> inputs = device.allocate_host(input_bytes);
+    FATHOM_RETURN_IF_ERROR(inputs.status().in("the engine's step buffers"));
+    slot.inputs = std::move(inputs).value();
+    Result<StepOutputs> outputs = StepOutputs::create(device, options.max_logit_rows);
+    FATHOM_RETURN_IF_ERROR(outputs.status().in("the engine's step buffers"));
+    slot.outputs = std::move(outputs).value();
+    slot.done = device.create_event();
+  }
   return std::unique_ptr<Runner>(new Runner(std::move(state)));
 }
 
 Runner::Runner(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Runner::~Runner() = default;
+
+Runner::~Runner() { static_cast<void>(state_->stream->synchronize()); }
+
+Status Runner::capture_graphs() {
+  State& state = *state_;
+  FATHOM_CHECK(state.under_way == 0);
+  const std::int32_t last_position = state.options.context_tokens - 1;
+  const std::int32_t topk = state.config.index_topk;
+  for (const std::int32_t batch : state.options.graph_batches) {
+    FATHOM_CHECK(batch <= state.options.max_rows && batch <= state.options.max_logit_rows);
+    GraphPair pair;
+    pair.batch = batch;
+    auto whole = state.capture(batch, std::min(last_position, topk - 1));
+    FATHOM_RETURN_IF_ERROR(whole.status());
+    pair.whole = std::move(whole).value();
+    if (last_position >= topk) {
+      auto selected = state.capture(batch, last_position);
+      FATHOM_RETURN_IF_ERROR(selected.status());
+      pair.selected = std::move(selected).value();
+    }
+    state.graphs.push_back(std::move(pair));
+  }
+  return {};
+}
 
 void Runner::update_pages(const Sequence& sequence, std::size_t from) {
   State& state = *state_;
+  const std::int64_t width = state.pages_of_sequence();
   FATHOM_CHECK(sequence.slot >= 0 && sequence.slot < state.options.max_sequences);
-  FATHOM_CHECK(sequence.pages.size() <= static_cast<std::size_t>(state.page_table.width()));
-  if (from >= sequence.pages.size()) return;
-  std::int32_t* row = state.page_table.row(sequence.slot);
-  std::copy(sequence.pages.begin() + static_cast<std::ptrdiff_t>(from), sequence.pages.end(),
-            row + from);
-  state.page_table.copy_elements_to_device(
-      *state.stream, sequence.slot * state.page_table.width() + static_cast<std::int64_t>(from),
-      static_cast<std::int64_t>(sequence.pages.size() - from));
+  FATHOM_CHECK(static_cast<std::int64_t>(sequence.pages.size()) <= width);
+  for (std::size_t i = from; i < sequence.pages.size(); ++i) {
+    state.updates.push_back(
+        {static_cast<std::int32_t>(sequence.slot * width + static_cast<std::int64_t>(i)),
+         sequence.pages[i]});
+  }
 }
 
-Result<std::vector<WorkResult>> Runner::run(std::span<const Work> work) {
+Status Runner::launch(std::vector<Work> work) {
   State& state = *state_;
-  state.choose_logit_rows(work);
-  const model::Batch batch = state.lay_out(work);
-  const Result<model::StepOutput> output = state.model.forward(*state.stream, batch, state.store);
-  FATHOM_RETURN_IF_ERROR(output.status());
+  FATHOM_CHECK(state.under_way < kMaxUnderWay);
+  Slot& slot = state.slots[state.next_slot];
+  slot.work = std::move(work);
+  choose_logit_rows(slot.work, state.config.vocab_size, slot.chosen);
+  const LogitRows& chosen = slot.chosen;
+  FATHOM_CHECK(chosen.count() <= state.options.max_logit_rows);
 
-  std::vector<WorkResult> results(work.size());
-  if (!state.wanted.empty()) state.draw(work, output->logits);
-  State::Widths widths;
-  const bool scored = state.wants_logprobs(work);
-  if (scored) widths = state.score(work, output->logits);
-  // Rows past those that draw were never on the device alone: the host's copies stay.
-  state.token.download(*state.stream, state.drawing);
-  FATHOM_RETURN_IF_ERROR(state.stream->synchronize());
-
-  for (std::size_t i = 0; i < state.wanted.size(); ++i) {
-    const State::LogitRow& row = state.wanted[i];
-    const auto index = static_cast<std::int64_t>(i);
-    if (index < state.drawing) results[row.work].token = state.token.at(index);
+  std::int64_t rows = 0;
+  std::int32_t max_position = 0;
+  state.segments.clear();
+  for (const Work& each : slot.work) {
+    state.segments.push_back(
+        {each.sequence->slot, static_cast<std::int32_t>(rows), each.rows, each.first + each.rows});
+    rows += each.rows;
+    max_position = std::max(max_position, each.first + each.rows - 1);
   }
-  if (!scored) return results;
+  FATHOM_CHECK(rows <= state.options.max_rows);
+  std::int64_t logit_rows = chosen.count();
+  std::int64_t padded = rows;
+  const DecodeGraph* const graph = state.graph_for(slot.work, max_position, padded);
+  if (graph != nullptr) logit_rows = padded;
+
+  state.arena.begin(slot.inputs);
+  StepInputs inputs = StepInputs::lay_out(state.arena, padded, logit_rows);
+  inputs.fill(slot.work, chosen);
+  if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen);
+  inputs.take_updates(state.arena, state.updates);
+  state.arena.upload(*state.stream);
+  if (!state.updates.empty()) {
+    const std::int64_t cells = state.options.max_sequences * state.pages_of_sequence();
+    const ops::ScatterArgs scatter{inputs.cell.view, inputs.page.view,
+                                   state.page_table.view(DType::kI32, {cells})};
+    require_valid(scatter);
+    state.ops.scatter(*state.stream, scatter);
+    state.updates.clear();
+  }
+  TensorView logits;
+  if (graph != nullptr) {
+    graph->graph->launch(*state.stream);
+    logits = graph->logits;
+  } else {
+    model::Batch batch = state.batch_of(inputs, max_position);
+    batch.segments = state.segments;
+    const Result<TensorView> computed = state.compute(inputs, batch, chosen.drawing);
+    FATHOM_RETURN_IF_ERROR(computed.status());
+    logits = *computed;
+  }
+  if (chosen.scored) state.score(inputs, chosen, logits);
+  const StepOutputs& outputs = slot.outputs;
+  state.download(state.drawn, outputs.token, chosen.scored ? chosen.count() : chosen.drawing);
+  if (chosen.scored) {
+    state.download(state.logprob, outputs.logprob, chosen.count());
+    state.download(state.top_ids, outputs.top_ids, chosen.count() * chosen.top);
+    state.download(state.top_logprobs, outputs.top_logprobs, chosen.count() * chosen.top);
+    state.download(state.asked_logprobs, outputs.asked_logprobs, chosen.count() * chosen.asked);
+  }
+  slot.done->record(*state.stream);
+  state.next_slot = (state.next_slot + 1) % kMaxUnderWay;
+  ++state.under_way;
+  return {};
+}
+
+std::size_t Runner::under_way() const { return state_->under_way; }
+
+Result<StepResult> Runner::collect() {
+  State& state = *state_;
+  FATHOM_CHECK(state.under_way > 0);
+  Slot& slot = state.slots[(state.next_slot + kMaxUnderWay - state.under_way) % kMaxUnderWay];
+  --state.under_way;
+  FATHOM_RETURN_IF_ERROR(slot.done->wait());
+  StepResult result;
+  result.work = std::move(slot.work);
+  result.results.resize(result.work.size());
+  const LogitRows& chosen = slot.chosen;
+  for (std::int64_t i = 0; i < chosen.drawing; ++i) {
+    result.results[chosen.rows[static_cast<std::size_t>(i)].work].token = slot.outputs.token[i];
+  }
+  if (!chosen.scored) return result;
   // Known positions come before the drawn one: the rows that draw are read last.
   const auto tell = [&](std::int64_t index) {
-    const State::LogitRow& row = state.wanted[static_cast<std::size_t>(index)];
-    if (!work[row.work].sequence->request.logprobs.wanted) return;
-    results[row.work].logprobs.push_back(state.read(work[row.work], index, widths));
+    const std::size_t at = chosen.rows[static_cast<std::size_t>(index)].work;
+    const Work& work = result.work[at];
+    if (!work.sequence->request.logprobs.wanted) return;
+    result.results[at].logprobs.push_back(slot.outputs.read(work, chosen, index));
   };
-  for (auto i = state.drawing; i < static_cast<std::int64_t>(state.wanted.size()); ++i) tell(i);
-  for (std::int64_t i = 0; i < state.drawing; ++i) tell(i);
-  return results;
+  for (std::int64_t i = chosen.drawing; i < chosen.count(); ++i) tell(i);
+  for (std::int64_t i = 0; i < chosen.drawing; ++i) tell(i);
+  return result;
 }
 
 }  // namespace fathom::engine

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -24,18 +23,19 @@ struct RunnerOptions {
   std::int32_t max_logit_rows = 0;  // of one step
   std::int32_t max_sequences = 0;   // slots of the page table
   std::int32_t context_tokens = 0;  // positions are below this
+  // Batch sizes that get a graph, ascending; the device must capture graphs when there are any.
+  std::vector<std::int32_t> graph_batches;
 };
 
-// Rows [first, first + rows) of one running sequence. The last `logit_rows` of them give logits:
-// row i those of position i + 1. When the rows reach the sequence's last token, a token is drawn.
+// Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i
+// those of position i + 1. A Work that draws reaches the sequence's last token and gives the next.
 struct Work {
-  const Sequence* sequence = nullptr;
+  std::shared_ptr<const Sequence> sequence;
   std::int32_t first = 0;
   std::int32_t rows = 0;
   std::int32_t logit_rows = 0;
-
-  bool decodes() const { return rows == 1 && draws() && sequence->generated() > 0; }
-  bool draws() const { return first + rows == sequence->known(); }
+  bool draws = false;
+  bool decodes = false;  // one row of an answer
 };
 
 // What a step made of one Work.
@@ -45,13 +45,20 @@ struct WorkResult {
                                                  // request wants them: the drawn token's comes last
 };
 
+struct StepResult {
+  std::vector<Work> work;
+  std::vector<WorkResult> results;  // in the same order
+};
+
 // Runs steps on one device: puts the rows of many sequences together, calls the model and draws the
-// next tokens. All memory is taken at the start; host and device copies of a step's inputs are used
-// again by the next.
+// next tokens. A step may be launched while the one before it is still under way: the tokens that
+// this one draws reach the next on the device. All memory is taken at the start.
 //
 // Threads: the engine's thread alone.
 class Runner {
  public:
+  static constexpr std::size_t kMaxUnderWay = 2;
+
   // Everything given must outlive the runner. `model` was created with at least the options' rows
   // and positions.
   static Result<std::unique_ptr<Runner>> create(const config::ModelConfig& config,
@@ -60,18 +67,33 @@ class Runner {
                                                 const ops::OpSet& ops,
                                                 Device& device,
                                                 const RunnerOptions& options);
+  // Waits for the steps under way.
   ~Runner();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  // Tells the page table that `sequence` holds other pages than before from index `from` on.
-  // Requires sequence.slot in [0, max_sequences).
+  // Captures the graphs of options.graph_batches, each once for contexts that are attended to as a
+  // whole and once for those that are selected from. Called once, before the first step.
+  Status capture_graphs();
+
+  // Tells the page table that `sequence` holds other pages than before from index `from` on; holds
+  // from the next launch on. Requires sequence.slot in [0, max_sequences).
   void update_pages(const Sequence& sequence, std::size_t from);
 
-  // Runs one step; results are in the order of `work`. A failure is the device's or the model's and
-  // leaves the caches of the step's sequences undefined. Requires one Work per sequence, rows
-  // within the options and pages for all rows.
-  Result<std::vector<WorkResult>> run(std::span<const Work> work);
+  // The code that stands for the token drawn by the `index`-th Work that draws of the last launched
+  // step, until its number is known.
+  static wire::TokenId code_of_drawn(std::int32_t index) { return -1 - index; }
+
+  // Enqueues one step. Tokens of a sequence may be codes of the step launched before. A failure
+  // leaves nothing enqueued that matters. Requires one Work per sequence, rows within the options,
+  // pages for all rows, and fewer than kMaxUnderWay steps under way.
+  Status launch(std::vector<Work> work);
+
+  std::size_t under_way() const;
+
+  // Waits for the oldest step under way. A failure is the device's or the model's and leaves the
+  // caches of the step's sequences undefined. Requires under_way() > 0.
+  Result<StepResult> collect();
 
  private:
   struct State;

@@ -11,14 +11,20 @@
 namespace fathom::engine {
 
 // A request's state in the engine, from its arrival to its last output.
+//
+// Steps are launched before the results of the step before are there, so the last tokens may be
+// `pending`: they are drawn by a step under way and stand in `tokens` as codes
+// (Runner::code_of_drawn). Planning counts them, outputs do not.
 struct Sequence {
   wire::GenerateRequest request;      // its prompt has moved to `tokens`
-  std::vector<wire::TokenId> tokens;  // the prompt and what was generated
+  std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
-  std::int32_t computed = 0;          // cache rows that exist: tokens[0, computed)
+  std::int32_t pending = 0;           // of `tokens`
+  std::int32_t computed = 0;          // cache rows that exist or are under way: tokens[0, computed)
   std::int32_t max_new_tokens = 1;    // the request's, shortened to context and pool; >= 1
-  std::int32_t scored = 0;            // prompt rows whose log-probabilities were told
+  std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
+  bool finished = false;             // its last output was published
   std::int32_t slot = -1;            // row of the page table while running, else -1
   std::vector<cache::PageId> pages;  // held while running, in order of positions
   std::int32_t unpublished = 0;      // generated tokens that no output carries yet
@@ -28,6 +34,18 @@ struct Sequence {
   std::int32_t known() const { return static_cast<std::int32_t>(tokens.size()); }
   std::int32_t generated() const { return known() - prompt_tokens; }
   bool running() const { return slot >= 0; }
+  // Whether its last token is drawn or under way.
+  bool drawn_out() const { return generated() >= max_new_tokens; }
+
+  // Without those that are pending.
+  std::int32_t told() const { return generated() - pending; }
+  wire::TokenId last_told() const { return *(tokens.end() - pending - 1); }
+  // The first pending token is `token`.
+  void tell(wire::TokenId token) {
+    *(tokens.end() - pending) = token;
+    --pending;
+    ++unpublished;
+  }
 
   // The first row whose logits are wanted for the prompt's log-probabilities, or prompt_tokens - 1
   // when none are: row i gives those of position i + 1.

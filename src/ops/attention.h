@@ -10,9 +10,13 @@ namespace fathom::ops {
 // and has absolute position `positions[t]`; its slot in every cache is
 //   page_table[sequence, position / 64] * 64 + position % 64.
 // A token sees the positions 0..positions[t] of its sequence, its own included.
+//
+// Position -1 makes a row padding, so that a graph of one size serves smaller batches: nothing is
+// read from or written to a cache for it, it selects nothing and its attention is zero. Whatever it
+// holds touches no other row.
 struct PagedTokens {
-  TensorView positions;   // [tokens] i32, >= 0
-  TensorView sequences;   // [tokens] i32, rows of page_table
+  TensorView positions;   // [tokens] i32, >= 0, or -1
+  TensorView sequences;   // [tokens] i32, rows of page_table; any of them for padding
   TensorView page_table;  // [sequences, pages per sequence] i32, page numbers of the caches
 };
 
@@ -86,7 +90,7 @@ Status validate(const SelectArgs& args);
 struct SparseAttentionArgs {
   TensorView query;     // [tokens, heads, c + r] f32 | bf16: absorbed part, then rotated part
   TensorView selected;  // [tokens, k] i32, ascending
-  TensorView count;     // [tokens] i32, 1..k
+  TensorView count;     // [tokens] i32, 1..k; 0 for padding rows
   PagedTokens tokens;
   CacheView cache;  // latent cache
   TensorView y;     // [tokens, heads, c] same dtype as query

@@ -16,6 +16,22 @@ struct EmbedArgs {
 };
 Status validate(const EmbedArgs& args);
 
+// ids[i] = tokens[-1 - ids[i]] where ids[i] is negative: tokens that the previous step drew, which
+// the host has not seen yet. Requires -1 - ids[i] in [0, tokens) there.
+struct FillIdsArgs {
+  TensorView ids;     // [rows] i32, read and written
+  TensorView tokens;  // [tokens] i32
+};
+Status validate(const FillIdsArgs& args);
+
+// table[index[i]] = values[i]. Requires every index in [0, entries), none twice.
+struct ScatterArgs {
+  TensorView index;   // [count] i32
+  TensorView values;  // [count] i32
+  TensorView table;   // [entries] i32
+};
+Status validate(const ScatterArgs& args);
+
 // y[i, :] = x[rows[i], :]. Requires every row number in [0, tokens).
 struct GatherRowsArgs {
   TensorView x;     // [tokens, width] f32 | bf16
@@ -69,11 +85,11 @@ enum class RopePairing : std::uint8_t {
 };
 
 // Rotates vectors by the angle of their token's position: pair (a, b) becomes
-// (a·cos − b·sin, a·sin + b·cos), in float32, rounded once.
+// (a·cos − b·sin, a·sin + b·cos), in float32, rounded once. Padding rows (position -1) stay.
 struct RopeArgs {
   TensorView x;          // [tokens, heads, dim] f32 | bf16; usually a part of wider rows
   TensorView y;          // [tokens, heads, dim] same dtype; may be x itself
-  TensorView positions;  // [tokens] i32, each in [0, table positions)
+  TensorView positions;  // [tokens] i32, each in [-1, table positions)
   TensorView cos;        // [table positions, dim / 2] f32
   TensorView sin;        // [table positions, dim / 2] f32
   RopePairing pairing = RopePairing::kInterleaved;

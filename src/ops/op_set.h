@@ -12,7 +12,8 @@ namespace fathom::ops {
 // One device's implementation of every operation: a backend is a class that implements this.
 //
 // Each call enqueues on `stream` and returns at once; it does not synchronize and can be captured
-// in a graph. A stream's scratch memory grows until the largest shapes have been seen once: a
+// in a graph: what it does depends on shapes and addresses alone, never on numbers on the device.
+// A stream's scratch memory grows until the largest shapes have been seen once: a
 // warm-up with those leaves nothing to allocate later. Each call requires validate(args).ok(), and
 // that `stream` came from the OpSet's own device.
 //
@@ -22,6 +23,8 @@ class OpSet {
   virtual ~OpSet() = default;
 
   virtual void embed(Stream& stream, const EmbedArgs& args) const = 0;
+  virtual void fill_ids(Stream& stream, const FillIdsArgs& args) const = 0;
+  virtual void scatter(Stream& stream, const ScatterArgs& args) const = 0;
   virtual void gather_rows(Stream& stream, const GatherRowsArgs& args) const = 0;
   virtual void rms_norm(Stream& stream, const RmsNormArgs& args) const = 0;
   virtual void add_rms_norm(Stream& stream, const AddRmsNormArgs& args) const = 0;

@@ -70,6 +70,23 @@ Status validate(const LayerNormArgs& args) {
   return match(args.y, "y", {&tokens, &width}, dtype);
 }
 
+Status validate(const FillIdsArgs& args) {
+  OneDType numbers = integers();
+  Dim rows("rows");
+  Dim tokens("tokens");
+  FATHOM_RETURN_IF_ERROR(match(args.ids, "ids", {&rows}, numbers));
+  return match(args.tokens, "tokens", {&tokens}, numbers);
+}
+
+Status validate(const ScatterArgs& args) {
+  OneDType numbers = integers();
+  Dim count("count");
+  Dim entries("entries");
+  FATHOM_RETURN_IF_ERROR(match(args.index, "index", {&count}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.values, "values", {&count}, numbers));
+  return match(args.table, "table", {&entries}, numbers);
+}
+
 Status validate(const SiluMulArgs& args) {
   OneDType dtype = activations();
   Dim tokens("tokens");

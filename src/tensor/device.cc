@@ -7,20 +7,24 @@ namespace fathom {
 Buffer::Buffer(Buffer&& other) noexcept
     : device_(std::exchange(other.device_, nullptr)),
       data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      kind_(other.kind_) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   if (this != &other) {
-    if (device_ != nullptr) device_->free(data_, bytes_);
+    release();
     device_ = std::exchange(other.device_, nullptr);
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
+    kind_ = other.kind_;
   }
   return *this;
 }
 
-Buffer::~Buffer() {
-  if (device_ != nullptr) device_->free(data_, bytes_);
+Buffer::~Buffer() { release(); }
+
+void Buffer::release() {
+  if (device_ != nullptr) device_->free(*this);
 }
 
 TensorView Buffer::view(DType dtype,

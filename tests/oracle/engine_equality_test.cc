@@ -24,6 +24,7 @@ struct Case {
   const char* folder;
   config::KvCacheDType kv_cache_dtype;
   int threads;
+  bool overlap;
 };
 
 constexpr std::int32_t kVocab = 512;
@@ -123,6 +124,7 @@ class EngineEquality : public testing::TestWithParam<Case> {
     options.engine.max_running = crowded ? 16 : 1;
     options.engine.chunk_tokens = crowded ? 57 : 512;
     options.engine.reserve_ratio = crowded ? 0.25F : 0.7F;
+    options.engine.overlap = crowded && GetParam().overlap;
     return options;
   }
   static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
@@ -191,13 +193,13 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   RecordProperty("retractions", retractions);
 }
 
-INSTANTIATE_TEST_SUITE_P(Checkpoints,
-                         EngineEquality,
-                         testing::Values(Case{"MicroBf16", "micro-bf16",
-                                              config::KvCacheDType::kAuto, 1},
-                                         Case{"MicroBf16Fp8CacheTwoThreads", "micro-bf16",
-                                              config::KvCacheDType::kF8E4M3, 2}),
-                         [](const auto& each) { return each.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Checkpoints,
+    EngineEquality,
+    testing::Values(Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false},
+                    Case{"MicroBf16Fp8CacheTwoThreadsOverlapping", "micro-bf16",
+                         config::KvCacheDType::kF8E4M3, 2, true}),
+    [](const auto& each) { return each.param.name; });
 
 }  // namespace
 }  // namespace fathom::oracle

@@ -89,8 +89,10 @@ void attention_task_target(const AttentionTask& task) {
   }
   const bool round = args.query.dtype == DType::kBF16;
   for (std::int64_t head = 0; head < task.heads; ++head) {
+    // Padding rows select nothing: 0 / 1.
     task.denominators[head] =
-        softmax_row(task.scores + head * task.list_width, count, args.scale, round);
+        count == 0 ? 1.0F
+                   : softmax_row(task.scores + head * task.list_width, count, args.scale, round);
   }
   std::fill_n(task.sums, task.heads * task.value_width, 0.0F);
   for (std::int64_t begin = 0; begin < count; begin += kListBlock) {

@@ -31,7 +31,30 @@ void* CpuStream::Scratch::at_least(std::size_t bytes) {
 
 std::unique_ptr<Stream> CpuDevice::create_stream() { return std::make_unique<CpuStream>(threads_); }
 
-Result<Buffer> CpuDevice::allocate(std::size_t bytes) {
+namespace {
+
+// Work is done when it is enqueued: there is nothing to wait for.
+class CpuEvent final : public Event {
+ public:
+  void record(Stream& /*stream*/) override {}
+  Status wait() override { return {}; }
+};
+
+}  // namespace
+
+std::unique_ptr<Event> CpuDevice::create_event() { return std::make_unique<CpuEvent>(); }
+
+Result<std::unique_ptr<Graph>> CpuDevice::capture(Stream& /*stream*/,
+                                                  const std::function<Status()>& /*enqueue*/) {
+  return invalid_argument("a CPU has no graphs");
+}
+
+Result<Buffer> CpuDevice::allocate(std::size_t bytes) { return map(bytes, Buffer::Kind::kDevice); }
+Result<Buffer> CpuDevice::allocate_host(std::size_t bytes) {
+  return map(bytes, Buffer::Kind::kHost);
+}
+
+Result<Buffer> CpuDevice::map(std::size_t bytes, Buffer::Kind kind) {
   if (bytes == 0) return Buffer();
   // Anonymous pages are zero and take memory only when they are touched.
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -39,10 +62,10 @@ Result<Buffer> CpuDevice::allocate(std::size_t bytes) {
     return Status(Code::kResourceExhausted,
                   "no memory on the CPU for a buffer of " + std::to_string(bytes) + " bytes");
   }
-  return Buffer(this, data, bytes);
+  return Buffer(this, data, bytes, kind);
 }
 
-void CpuDevice::free(void* data, std::size_t bytes) { munmap(data, bytes); }
+void CpuDevice::free(const Buffer& buffer) { munmap(buffer.data(), buffer.bytes()); }
 
 void CpuDevice::copy_to_device(Stream& /*stream*/, void* to, const void* from, std::size_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);

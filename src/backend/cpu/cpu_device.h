@@ -50,15 +50,22 @@ class CpuDevice final : public Device {
   std::string_view name() const override { return "cpu"; }
   bool uses_host_memory() const override { return true; }
   std::unique_ptr<Stream> create_stream() override;
+  std::unique_ptr<Event> create_event() override;
   Result<Buffer> allocate(std::size_t bytes) override;
+  Result<Buffer> allocate_host(std::size_t bytes) override;
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;
   void copy_to_host(Stream& stream, void* to, const void* from, std::size_t bytes) override;
+
+  bool captures_graphs() const override { return false; }
+  Result<std::unique_ptr<Graph>> capture(Stream& stream,
+                                         const std::function<Status()>& enqueue) override;
 
   // kUnavailable in one sentence when this processor lacks the instructions this build needs.
   static Status supported();
 
  private:
-  void free(void* data, std::size_t bytes) override;
+  Result<Buffer> map(std::size_t bytes, Buffer::Kind kind);
+  void free(const Buffer& buffer) override;
   int threads_;
 };
 

@@ -12,6 +12,8 @@ CpuStream& of(Stream& stream) { return static_cast<CpuStream&>(stream); }
 class CpuOps final : public ops::OpSet {
  public:
   void embed(Stream& s, const ops::EmbedArgs& a) const override { cpu::embed(of(s), a); }
+  void fill_ids(Stream& s, const ops::FillIdsArgs& a) const override { cpu::fill_ids(of(s), a); }
+  void scatter(Stream& s, const ops::ScatterArgs& a) const override { cpu::scatter(of(s), a); }
   void gather_rows(Stream& s, const ops::GatherRowsArgs& a) const override {
     cpu::gather_rows(of(s), a);
   }

@@ -130,6 +130,27 @@ void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args) {
   copy_rows(stream, args.x, args.rows, args.y);
 }
 
+void fill_ids(CpuStream& /*stream*/, const ops::FillIdsArgs& args) {
+  auto* ids = args.ids.row<std::int32_t>(0);
+  const auto* tokens = args.tokens.row<const std::int32_t>(0);
+  for (std::int64_t i = 0; i < args.ids.shape[0]; ++i) {
+    if (ids[i] >= 0) continue;
+    const std::int64_t from = -1 - std::int64_t{ids[i]};
+    FATHOM_CHECK(from < args.tokens.shape[0]);
+    ids[i] = tokens[from];
+  }
+}
+
+void scatter(CpuStream& /*stream*/, const ops::ScatterArgs& args) {
+  const auto* index = args.index.row<const std::int32_t>(0);
+  const auto* values = args.values.row<const std::int32_t>(0);
+  auto* table = args.table.row<std::int32_t>(0);
+  for (std::int64_t i = 0; i < args.index.shape[0]; ++i) {
+    FATHOM_CHECK(index[i] >= 0 && index[i] < args.table.shape[0]);
+    table[index[i]] = values[i];
+  }
+}
+
 void rope(CpuStream& stream, const ops::RopeArgs& args) {
   const std::int64_t dim = args.x.shape[2];
   const auto* positions = args.positions.row<const std::int32_t>(0);
@@ -137,7 +158,8 @@ void rope(CpuStream& stream, const ops::RopeArgs& args) {
                 [&](std::int64_t begin, std::int64_t end, int worker) {
                   float* row = row_buffer(stream, worker, dim);
                   for (std::int64_t t = begin; t < end; ++t) {
-                    FATHOM_CHECK(positions[t] >= 0 && positions[t] < args.cos.shape[0]);
+                    if (positions[t] < 0) continue;  // padding
+                    FATHOM_CHECK(positions[t] < args.cos.shape[0]);
                     HWY_DYNAMIC_DISPATCH(rope_token)(args, t, row);
                   }
                 });

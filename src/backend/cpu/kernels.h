@@ -12,6 +12,8 @@ namespace fathom::cpu {
 
 // elementwise.cc
 void embed(CpuStream& stream, const ops::EmbedArgs& args);
+void fill_ids(CpuStream& stream, const ops::FillIdsArgs& args);
+void scatter(CpuStream& stream, const ops::ScatterArgs& args);
 void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args);
 void rope(CpuStream& stream, const ops::RopeArgs& args);
 

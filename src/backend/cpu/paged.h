@@ -26,4 +26,9 @@ inline Place place_of(const ops::PagedTokens& tokens, std::int64_t token) {
                   tokens.positions.row<const std::int32_t>(0)[token]);
 }
 
+// Whether row `token` is padding, which has no place.
+inline bool is_padding(const ops::PagedTokens& tokens, std::int64_t token) {
+  return tokens.positions.row<const std::int32_t>(0)[token] < 0;
+}
+
 }  // namespace fathom::cpu

@@ -103,6 +103,7 @@ void store_latent(CpuStream& stream, const ops::StoreLatentArgs& args) {
                 [&](std::int64_t begin, std::int64_t end, int worker) {
                   float* row = row_buffer(stream, worker, n, 2);
                   for (std::int64_t t = begin; t < end; ++t) {
+                    if (is_padding(args.tokens, t)) continue;
                     const Place place = place_of(args.tokens, t);
                     std::byte* record =
                         page_of(args.cache, place) + place.slot * layout.latent_record_bytes();
@@ -117,6 +118,7 @@ void store_index_key(CpuStream& stream, const ops::StoreIndexKeyArgs& args) {
                 [&](std::int64_t begin, std::int64_t end, int worker) {
                   float* row = row_buffer(stream, worker, d);
                   for (std::int64_t t = begin; t < end; ++t) {
+                    if (is_padding(args.tokens, t)) continue;
                     const Place place = place_of(args.tokens, t);
                     HWY_DYNAMIC_DISPATCH(store_index_key_token)
                     (args, t, page_of(args.cache, place), place.slot, row);

@@ -40,6 +40,11 @@ __global__ void sparse_attention_kernel(const T* query,
   const int count = counts[token];
   const std::int32_t* list = selected.row(token);
   const T* own = query + token * shape.query_token + head * shape.query_head;
+  T* to = y + token * shape.y_token + head * shape.y_head;
+  if (count == 0) {  // padding
+    for (int k = threadIdx.x; k < cache.latent; k += kThreads) to[k] = narrow<T>(0.0F);
+    return;
+  }
   for (int k = threadIdx.x; k < width; k += kThreads) shared[k] = widen(own[k]);
   __syncthreads();
 
@@ -83,7 +88,6 @@ __global__ void sparse_attention_kernel(const T* query,
   for (int i = threadIdx.x; i < count; i += kThreads) scores[i] = widen(narrow<T>(scores[i]));
   __syncthreads();
 
-  T* to = y + token * shape.y_token + head * shape.y_head;
   for (int k = threadIdx.x; k < cache.latent; k += kThreads) {
     float total = 0;
     for (int begin = 0; begin < count; begin += kListBlock) {

@@ -16,6 +16,7 @@ __global__ void store_latent_kernel(Rows<T> latent,
                                     LatentCache cache) {
   const std::int64_t token = blockIdx.x;
   const int position = places.positions[token];
+  if (position < 0) return;  // padding
   std::byte* record = cache.record(places.page(token, position), position);
   const T* from = latent.row(token);
   if (cache.dtype == DType::kF8E4M3) {
@@ -84,6 +85,7 @@ __global__ void store_index_key_kernel(Rows<T> keys, Places places, IndexCache c
   __shared__ float reduced[kMaxIndexDim / 32];
   const std::int64_t token = blockIdx.x;
   const int position = places.positions[token];
+  if (position < 0) return;  // padding
   const int page = places.page(token, position);
   const int i = threadIdx.x;
   if (i < cache.dim) row[i] = widen(keys.row(token)[i]);

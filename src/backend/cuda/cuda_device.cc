@@ -1,5 +1,6 @@
 #include "backend/cuda/cuda_device.h"
 
+#include <cstring>
 #include <utility>
 
 #include <cuda_runtime_api.h>
@@ -36,6 +37,36 @@ void CudaStream::fail(int code, const std::string& what) {
 Status CudaStream::synchronize() {
   check(cudaStreamSynchronize(stream_), [] { return std::string("the work of a stream"); });
   return failure_;
+}
+
+CudaEvent::CudaEvent(int device) {
+  cudaSetDevice(device);
+  if (cudaEventCreateWithFlags(&event_, cudaEventDisableTiming) != cudaSuccess) event_ = nullptr;
+}
+
+CudaEvent::~CudaEvent() {
+  if (event_ != nullptr) cudaEventDestroy(event_);
+}
+
+void CudaEvent::record(Stream& stream) {
+  stream_ = &static_cast<CudaStream&>(stream);
+  stream_->check(
+      event_ == nullptr ? cudaErrorInitializationError : cudaEventRecord(event_, stream_->handle()),
+      [] { return std::string("marking a point of a stream"); });
+}
+
+Status CudaEvent::wait() {
+  if (stream_ == nullptr) return {};
+  FATHOM_RETURN_IF_ERROR(stream_->failure());
+  stream_->check(cudaEventSynchronize(event_), [] { return std::string("the work of a stream"); });
+  return stream_->failure();
+}
+
+CudaGraph::~CudaGraph() { cudaGraphExecDestroy(graph_); }
+
+void CudaGraph::launch(Stream& stream) {
+  auto& own = static_cast<CudaStream&>(stream);
+  own.check(cudaGraphLaunch(graph_, own.handle()), [] { return std::string("launching a graph"); });
 }
 
 Result<std::unique_ptr<CudaDevice>> CudaDevice::open(int index) {
@@ -89,9 +120,62 @@ Result<Buffer> CudaDevice::allocate(std::size_t bytes) {
   return buffer;
 }
 
-void CudaDevice::free(void* data, std::size_t /*bytes*/) {
+Result<Buffer> CudaDevice::allocate_host(std::size_t bytes) {
+  if (bytes == 0) return Buffer();
+  void* data = nullptr;
   cudaSetDevice(index_);
-  cudaFree(data);
+  if (const cudaError_t code = cudaMallocHost(&data, bytes); code != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return Status(Code::kResourceExhausted, "no pinned host memory for " + name_ +
+                                                " for a buffer of " + std::to_string(bytes) +
+                                                " bytes: " + words(code));
+  }
+  std::memset(data, 0, bytes);
+  return Buffer(this, data, bytes, Buffer::Kind::kHost);
+}
+
+void CudaDevice::free(const Buffer& buffer) {
+  cudaSetDevice(index_);
+  if (buffer.kind() == Buffer::Kind::kHost) {
+    cudaFreeHost(buffer.data());
+  } else {
+    cudaFree(buffer.data());
+  }
+}
+
+std::unique_ptr<Event> CudaDevice::create_event() { return std::make_unique<CudaEvent>(index_); }
+
+Result<std::unique_ptr<Graph>> CudaDevice::capture(Stream& stream,
+                                                   const std::function<Status()>& enqueue) {
+  auto& own = static_cast<CudaStream&>(stream);
+  const auto failed = [](cudaError_t code) {
+    return Status(Code::kUnavailable, "capturing a graph: " + words(code));
+  };
+  FATHOM_RETURN_IF_ERROR(own.failure());
+  if (const cudaError_t code =
+          cudaStreamBeginCapture(own.handle(), cudaStreamCaptureModeThreadLocal);
+      code != cudaSuccess) {
+    return failed(code);
+  }
+  Status enqueued = enqueue();
+  cudaGraph_t captured = nullptr;
+  const cudaError_t ended = cudaStreamEndCapture(own.handle(), &captured);
+  // What a launch inside said is closer to the cause than the end of the capture.
+  if (enqueued.ok()) enqueued = own.failure();
+  if (!enqueued.ok() || ended != cudaSuccess) {
+    if (captured != nullptr) cudaGraphDestroy(captured);
+    return enqueued.ok() ? failed(ended) : enqueued.in("capturing a graph");
+  }
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t made = cudaGraphInstantiate(&executable, captured, 0);
+  cudaGraphDestroy(captured);
+  if (made != cudaSuccess) return failed(made);
+  auto graph = std::make_unique<CudaGraph>(executable);
+  // Its memory is taken now, not by the first launch.
+  if (const cudaError_t code = cudaGraphUpload(executable, own.handle()); code != cudaSuccess) {
+    return failed(code);
+  }
+  return std::unique_ptr<Graph>(std::move(graph));
 }
 
 void CudaDevice::copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) {

@@ -10,6 +10,8 @@
 
 // Opaque here, so that only this folder needs the toolkit's headers.
 struct CUstream_st;
+struct CUevent_st;
+struct CUgraphExec_st;
 
 namespace fathom::cuda {
 
@@ -25,6 +27,8 @@ class CudaStream final : public Stream {
 
   CUstream_st* handle() const { return stream_; }
 
+  // Of the calls and launches so far.
+  const Status& failure() const { return failure_; }
   // Keeps the first failure of a call or launch, told by every synchronize() from then on. `what`
   // is the operation with its shapes; made only when there is a failure.
   template <class Describe>
@@ -39,6 +43,36 @@ class CudaStream final : public Stream {
   Status failure_;
 };
 
+class CudaEvent final : public Event {
+ public:
+  // Errors are told by the stream.
+  explicit CudaEvent(int device);
+  ~CudaEvent() override;
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+
+  void record(Stream& stream) override;
+  Status wait() override;
+
+ private:
+  CUevent_st* event_ = nullptr;
+  CudaStream* stream_ = nullptr;  // of the last record
+};
+
+class CudaGraph final : public Graph {
+ public:
+  // Takes ownership of `graph`.
+  explicit CudaGraph(CUgraphExec_st* graph) : graph_(graph) {}
+  ~CudaGraph() override;
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+
+  void launch(Stream& stream) override;
+
+ private:
+  CUgraphExec_st* graph_;
+};
+
 // One GPU with its memory.
 class CudaDevice final : public Device {
  public:
@@ -48,13 +82,18 @@ class CudaDevice final : public Device {
   std::string_view name() const override { return name_; }
   bool uses_host_memory() const override { return false; }
   std::unique_ptr<Stream> create_stream() override;
+  std::unique_ptr<Event> create_event() override;
   Result<Buffer> allocate(std::size_t bytes) override;
+  Result<Buffer> allocate_host(std::size_t bytes) override;
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;
   void copy_to_host(Stream& stream, void* to, const void* from, std::size_t bytes) override;
+  bool captures_graphs() const override { return true; }
+  Result<std::unique_ptr<Graph>> capture(Stream& stream,
+                                         const std::function<Status()>& enqueue) override;
 
  private:
   CudaDevice(int index, std::string name) : index_(index), name_(std::move(name)) {}
-  void free(void* data, std::size_t bytes) override;
+  void free(const Buffer& buffer) override;
 
   int index_;
   std::string name_;

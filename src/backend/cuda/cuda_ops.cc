@@ -1,6 +1,5 @@
 #include "backend/cuda/cuda_ops.h"
 
-#include <cstdlib>
 #include <string>
 
 #include <cuda_runtime_api.h>
@@ -24,15 +23,16 @@ void launch(Stream& stream,
   own.check(cudaGetLastError(), [&] { return std::string(name) + " of " + operand.describe(); });
 }
 
-[[noreturn]] void not_built(const char* name) {
-  FATHOM_CHECK_MSG(false, std::string(name) + " is not built for a GPU yet");
-  std::abort();
-}
-
 class CudaOps final : public ops::OpSet {
  public:
   void embed(Stream& s, const ops::EmbedArgs& a) const override {
     launch(s, cuda::embed, a, "embed", a.y);
+  }
+  void fill_ids(Stream& s, const ops::FillIdsArgs& a) const override {
+    launch(s, cuda::fill_ids, a, "fill_ids", a.ids);
+  }
+  void scatter(Stream& s, const ops::ScatterArgs& a) const override {
+    launch(s, cuda::scatter, a, "scatter", a.index);
   }
   void gather_rows(Stream& s, const ops::GatherRowsArgs& a) const override {
     launch(s, cuda::gather_rows, a, "gather_rows", a.y);
@@ -100,12 +100,14 @@ class CudaOps final : public ops::OpSet {
   void combine(Stream& s, const ops::CombineArgs& a) const override {
     launch(s, cuda::combine, a, "combine", a.y);
   }
-  void sample(Stream& /*s*/, const ops::SampleArgs& /*a*/) const override { not_built("sample"); }
-  void logprobs(Stream& /*s*/, const ops::LogprobsArgs& /*a*/) const override {
-    not_built("logprobs");
+  void sample(Stream& s, const ops::SampleArgs& a) const override {
+    launch(s, cuda::sample, a, "sample", a.logits);
   }
-  void expanded_attention(Stream& /*s*/, const ops::ExpandedAttentionArgs& /*a*/) const override {
-    not_built("expanded_attention");
+  void logprobs(Stream& s, const ops::LogprobsArgs& a) const override {
+    launch(s, cuda::logprobs, a, "logprobs", a.logits);
+  }
+  void expanded_attention(Stream& s, const ops::ExpandedAttentionArgs& a) const override {
+    launch(s, cuda::expanded_attention, a, "expanded_attention", a.y);
   }
 };
 

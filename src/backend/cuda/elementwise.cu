@@ -1,5 +1,6 @@
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/launches.h"
+#include "backend/cuda/logits.cuh"
 #include "backend/cuda/numeric.cuh"
 
 namespace fathom::cuda {
@@ -7,6 +8,7 @@ namespace fathom::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kArgmaxThreads = 1024;
 
 template <class From, class To>
 __global__ void embed_kernel(const std::int32_t* ids, Rows<From> table, Rows<To> y, int hidden) {
@@ -52,6 +54,7 @@ __global__ void rope_kernel(const T* x,
                             const float* sin,
                             RopeShape shape) {
   const std::int64_t token = blockIdx.x;
+  if (positions[token] < 0) return;  // padding
   const std::int64_t at = positions[token] * shape.table;
   for (int i = threadIdx.x; i < shape.heads * shape.half; i += blockDim.x) {
     const int head = i / shape.half;
@@ -69,47 +72,30 @@ __global__ void rope_kernel(const T* x,
   }
 }
 
-__global__ void argmax_kernel(Rows<float> logits, std::int32_t* token, float* log_sum, int vocab) {
-  __shared__ std::uint32_t keys[kThreads];
-  __shared__ int ids[kThreads];
+__global__ void fill_ids_kernel(std::int32_t* ids, const std::int32_t* tokens, int rows) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < rows && ids[i] < 0) ids[i] = tokens[-1 - ids[i]];
+}
+
+__global__ void scatter_kernel(const std::int32_t* index,
+                               const std::int32_t* values,
+                               std::int32_t* table,
+                               int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) table[index[i]] = values[i];
+}
+
+// A block a row: the largest logit, the first that has it and the log of the sum.
+__global__ void __launch_bounds__(kArgmaxThreads)
+    argmax_kernel(Rows<const float> logits, std::int32_t* token, float* log_sum, int vocab) {
   const float* row = logits.row(blockIdx.x);
-  std::uint32_t best = 0;
-  int best_id = -1;
-  for (int i = threadIdx.x; i < vocab; i += kThreads) {
-    const std::uint32_t key = order_key(row[i]);
-    if (key == 0) continue;  // NaN
-    if (best_id < 0 || key > best) {
-      best = key;
-      best_id = i;
-    }
-  }
-  keys[threadIdx.x] = best;
-  ids[threadIdx.x] = best_id;
-  __syncthreads();
-  for (int apart = kThreads / 2; apart > 0; apart /= 2) {
-    if (static_cast<int>(threadIdx.x) < apart) {
-      const int other = threadIdx.x + apart;
-      const bool better =
-          ids[other] >= 0 && (ids[threadIdx.x] < 0 || keys[other] > keys[threadIdx.x] ||
-                              (keys[other] == keys[threadIdx.x] && ids[other] < ids[threadIdx.x]));
-      if (better) {
-        keys[threadIdx.x] = keys[other];
-        ids[threadIdx.x] = ids[other];
-      }
-    }
-    __syncthreads();
-  }
-  const int chosen = ids[0] < 0 ? 0 : ids[0];
-  if (threadIdx.x == 0) token[blockIdx.x] = chosen;
-  if (log_sum == nullptr || threadIdx.x >= 32) return;
-  const float top = row[chosen];
-  float lane = 0;
-  for (int i = threadIdx.x % kLanes; i < vocab; i += kLanes) lane += exp_f32(row[i] - top);
-  const float sum = reduce_lanes(lane);
-  if (threadIdx.x == 0) {
-    log_sum[blockIdx.x] =
-        static_cast<float>(static_cast<double>(top) + log(static_cast<double>(sum)));
-  }
+  const Softness softness{largest_of(row, vocab), 1.0F};
+  const int first = first_equal(row, vocab, softness.top);
+  if (threadIdx.x == 0) token[blockIdx.x] = first;
+  if (log_sum == nullptr) return;
+  const RowSoftmax softmax = softmax_of(row, vocab, softness);
+  if (threadIdx.x != 0) return;
+  log_sum[blockIdx.x] = softmax.defined ? static_cast<float>(softmax.top + softmax.log_sum) : kNan;
 }
 
 template <class T>
@@ -191,11 +177,28 @@ void rope(CUstream_st* stream, const ops::RopeArgs& args) {
   });
 }
 
+void fill_ids(CUstream_st* stream, const ops::FillIdsArgs& args) {
+  const std::int64_t rows = args.ids.shape[0];
+  if (rows == 0) return;
+  fill_ids_kernel<<<blocks_for(rows, kThreads), kThreads, 0, stream>>>(
+      static_cast<std::int32_t*>(args.ids.data),
+      static_cast<const std::int32_t*>(args.tokens.data), static_cast<int>(rows));
+}
+
+void scatter(CUstream_st* stream, const ops::ScatterArgs& args) {
+  const std::int64_t count = args.index.shape[0];
+  if (count == 0) return;
+  scatter_kernel<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(
+      static_cast<const std::int32_t*>(args.index.data),
+      static_cast<const std::int32_t*>(args.values.data),
+      static_cast<std::int32_t*>(args.table.data), static_cast<int>(count));
+}
+
 void argmax(CUstream_st* stream, const ops::ArgmaxArgs& args) {
   const auto rows = static_cast<unsigned>(args.logits.shape[0]);
   if (rows == 0) return;
-  argmax_kernel<<<rows, kThreads, 0, stream>>>(
-      Rows<float>(args.logits), static_cast<std::int32_t*>(args.token.data),
+  argmax_kernel<<<rows, kArgmaxThreads, 0, stream>>>(
+      Rows<const float>(args.logits), static_cast<std::int32_t*>(args.token.data),
       static_cast<float*>(args.log_sum.data), static_cast<int>(args.logits.shape[1]));
 }
 

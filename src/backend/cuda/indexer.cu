@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backend/cuda/launches.h"
 #include "backend/cuda/paged.cuh"
 
@@ -8,6 +10,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kGroups = kThreads / kLanes;  // half warps of a block: a key each
 constexpr int kDigits = 256;
+constexpr std::int64_t kPageBlocks = 64;  // of a token, at most: each takes every 64th page
 
 template <class Q>
 struct Queries {
@@ -21,8 +24,9 @@ struct Queries {
   int heads = 0;
 };
 
-// One token against one page: a block. The query is kept as float32 in dynamic shared memory, with
-// the weight of each head behind it.
+// One token against some pages: a block. The query is kept as float32 in dynamic shared memory, with
+// the weight of each head behind it. Positions are known on the device alone, so the grid does not
+// follow them: blocks past a token's own end at once.
 template <class Q>
 __global__ void index_scores_kernel(Queries<Q> q,
                                     Places places,
@@ -31,8 +35,8 @@ __global__ void index_scores_kernel(Queries<Q> q,
   extern __shared__ float shared[];
   const std::int64_t token = blockIdx.y;
   const int visible = places.positions[token] + 1;
-  const int first = blockIdx.x * kPage;
-  if (first >= visible) return;
+  const int begin = static_cast<int>(blockIdx.x) * kPage;
+  if (begin >= visible) return;
   const int d = cache.dim;
   float* weights = shared + q.heads * d;
   const float by_heads = 1.0F / sqrtf(static_cast<float>(q.heads));
@@ -46,21 +50,24 @@ __global__ void index_scores_kernel(Queries<Q> q,
     weights[h] = weight * by_dim;
   }
   __syncthreads();
-  const int page = places.page(token, first);
   const int lane = threadIdx.x % kLanes;
-  for (int slot = threadIdx.x / kLanes; slot < kPage; slot += kGroups) {
-    const Q* key = cache.key<Q>(page, slot);
-    float sum = 0;
-    for (int h = 0; h < q.heads; ++h) {
-      float dot = 0;
-      for (int k = lane; k < d; k += kLanes) dot = fmaf(shared[h * d + k], widen(key[k]), dot);
-      dot = reduce_lanes(dot);
-      if (h % kLanes == lane) sum = fmaf(weights[h], fmaxf(dot, 0.0F), sum);
+  const int stride = static_cast<int>(gridDim.x) * kPage;
+  for (int first = begin; first < visible; first += stride) {
+    const int page = places.page(token, first);
+    for (int slot = threadIdx.x / kLanes; slot < kPage; slot += kGroups) {
+      const Q* key = cache.key<Q>(page, slot);
+      float sum = 0;
+      for (int h = 0; h < q.heads; ++h) {
+        float dot = 0;
+        for (int k = lane; k < d; k += kLanes) dot = fmaf(shared[h * d + k], widen(key[k]), dot);
+        dot = reduce_lanes(dot);
+        if (h % kLanes == lane) sum = fmaf(weights[h], fmaxf(dot, 0.0F), sum);
+      }
+      sum = reduce_lanes(sum);
+      if (lane != 0 || first + slot >= visible) continue;
+      if constexpr (std::is_same_v<Q, Float8E4M3>) sum *= *cache.scale(page, slot);
+      scores.row(token)[first + slot] = sum;
     }
-    sum = reduce_lanes(sum);
-    if (lane != 0 || first + slot >= visible) continue;
-    if constexpr (std::is_same_v<Q, Float8E4M3>) sum *= *cache.scale(page, slot);
-    scores.row(token)[first + slot] = sum;
   }
 }
 
@@ -161,8 +168,9 @@ void index_scores(CUstream_st* stream, const ops::IndexScoresArgs& args) {
     const auto bytes = static_cast<unsigned>((heads * d + heads) * 4);
     cudaFuncSetAttribute(index_scores_kernel<Q>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(bytes));
-    // Positions are known on the device alone: blocks past a token's own end at once.
-    const dim3 grid(blocks_for(args.scores.shape[1], kPage), static_cast<unsigned>(tokens));
+    const std::int64_t pages = ceil_div(args.scores.shape[1], std::int64_t{kPage});
+    const dim3 grid(static_cast<unsigned>(std::min(pages, kPageBlocks)),
+                    static_cast<unsigned>(tokens));
     index_scores_kernel<Q><<<grid, kThreads, bytes, stream>>>(
         q, Places(args.tokens), IndexCache(args.cache), Rows<float>(args.scores));
   };

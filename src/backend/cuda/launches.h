@@ -9,6 +9,8 @@ struct CUstream_st;
 namespace fathom::cuda {
 
 void embed(CUstream_st* stream, const ops::EmbedArgs& args);
+void fill_ids(CUstream_st* stream, const ops::FillIdsArgs& args);
+void scatter(CUstream_st* stream, const ops::ScatterArgs& args);
 void gather_rows(CUstream_st* stream, const ops::GatherRowsArgs& args);
 void rms_norm(CUstream_st* stream, const ops::RmsNormArgs& args);
 void add_rms_norm(CUstream_st* stream, const ops::AddRmsNormArgs& args);
@@ -27,9 +29,12 @@ void index_scores(CUstream_st* stream, const ops::IndexScoresArgs& args);
 void select(CUstream_st* stream, const ops::SelectArgs& args);
 void sparse_attention(CUstream_st* stream, const ops::SparseAttentionArgs& args);
 void load_latent(CUstream_st* stream, const ops::LoadLatentArgs& args);
+void expanded_attention(CUstream_st* stream, const ops::ExpandedAttentionArgs& args);
 void gate(CUstream_st* stream, const ops::GateArgs& args);
 void group_by_expert(CUstream_st* stream, const ops::GroupByExpertArgs& args);
 void expand_rows(CUstream_st* stream, const ops::ExpandRowsArgs& args);
 void combine(CUstream_st* stream, const ops::CombineArgs& args);
+void sample(CUstream_st* stream, const ops::SampleArgs& args);
+void logprobs(CUstream_st* stream, const ops::LogprobsArgs& args);
 
 }  // namespace fathom::cuda

@@ -1,3 +1,6 @@
+#include <cub/block/block_reduce.cuh>
+#include <cub/block/block_scan.cuh>
+
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/launches.h"
 #include "backend/cuda/numeric.cuh"
@@ -92,39 +95,60 @@ __global__ void gate_kernel(Rows<const float> logits,
   }
 }
 
-// One block; a thread an expert, which looks at every choice in order.
-__global__ void group_by_expert_kernel(Rows<const std::int32_t> choices,
-                                       std::int32_t* source,
-                                       Rows<std::int32_t> row_of,
-                                       std::int32_t* offsets,
-                                       int tokens,
-                                       int chosen,
-                                       int experts,
-                                       int first_expert) {
-  for (int e = threadIdx.x; e < experts; e += blockDim.x) {
-    int count = 0;
-    for (int i = 0; i < tokens * chosen; ++i) {
-      count += choices.row(i / chosen)[i % chosen] - first_expert == e ? 1 : 0;
+// The chosen experts of a step's tokens, and which of them are local.
+struct Choices {
+  Rows<const std::int32_t> rows;
+  int chosen = 0;  // of a token
+  int count = 0;   // of all tokens
+  int first_expert = 0;
+
+  __device__ int local(int i) const { return rows.row(i / chosen)[i % chosen] - first_expert; }
+};
+
+// A block a local expert: offsets[e + 1] = how many choices are its own.
+__global__ void count_choices_kernel(Choices choices, std::int32_t* offsets) {
+  const int expert = blockIdx.x;
+  int own = 0;
+  for (int i = threadIdx.x; i < choices.count; i += kThreads) {
+    own += choices.local(i) == expert ? 1 : 0;
+  }
+  own = cub::BlockReduce<int, kThreads>().Sum(own);
+  if (threadIdx.x == 0) offsets[expert + 1] = own;
+}
+
+// One block: counts become offsets.
+__global__ void scan_counts_kernel(std::int32_t* offsets, int experts) {
+  const int e = threadIdx.x;
+  int sum = e < experts ? offsets[e + 1] : 0;
+  cub::BlockScan<int, kMaxExperts>().InclusiveSum(sum, sum);
+  if (e < experts) offsets[e + 1] = sum;
+  if (e == 0) offsets[0] = 0;
+}
+
+// A block a local expert, which gives its choices their rows in order; block 0 also marks those
+// without one.
+__global__ void place_choices_kernel(Choices choices,
+                                     Rows<std::int32_t> row_of,
+                                     std::int32_t* source,
+                                     const std::int32_t* offsets) {
+  __shared__ typename cub::BlockScan<int, kThreads>::TempStorage scratch;
+  const int expert = blockIdx.x;
+  const int experts = gridDim.x;
+  int next = offsets[expert];
+  for (int begin = 0; begin < choices.count; begin += kThreads) {
+    const int i = begin + static_cast<int>(threadIdx.x);
+    const int local = i < choices.count ? choices.local(i) : expert + 1;
+    int before = 0;
+    int all = 0;
+    cub::BlockScan<int, kThreads>(scratch).ExclusiveSum(local == expert ? 1 : 0, before, all);
+    __syncthreads();  // the scratch is used again
+    if (local == expert) {
+      row_of.row(i / choices.chosen)[i % choices.chosen] = next + before;
+      source[next + before] = i / choices.chosen;
+    } else if (expert == 0 && i < choices.count && (local < 0 || local >= experts)) {
+      row_of.row(i / choices.chosen)[i % choices.chosen] = -1;
     }
-    offsets[e + 1] = count;
-  }
-  for (int i = threadIdx.x; i < tokens * chosen; i += blockDim.x) {
-    const int e = choices.row(i / chosen)[i % chosen] - first_expert;
-    if (e < 0 || e >= experts) row_of.row(i / chosen)[i % chosen] = -1;
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    offsets[0] = 0;
-    for (int e = 0; e < experts; ++e) offsets[e + 1] += offsets[e];
-  }
-  __syncthreads();
-  for (int e = threadIdx.x; e < experts; e += blockDim.x) {
-    int row = offsets[e];
-    for (int i = 0; i < tokens * chosen; ++i) {
-      if (choices.row(i / chosen)[i % chosen] - first_expert != e) continue;
-      row_of.row(i / chosen)[i % chosen] = row;
-      source[row++] = i / chosen;
-    }
+    next += all;
   }
 }
 
@@ -185,11 +209,19 @@ void gate(CUstream_st* stream, const ops::GateArgs& args) {
 }
 
 void group_by_expert(CUstream_st* stream, const ops::GroupByExpertArgs& args) {
-  group_by_expert_kernel<<<1, 1024, 0, stream>>>(
-      Rows<const std::int32_t>(args.experts), static_cast<std::int32_t*>(args.source.data),
-      Rows<std::int32_t>(args.row_of), static_cast<std::int32_t*>(args.offsets.data),
-      static_cast<int>(args.experts.shape[0]), static_cast<int>(args.experts.shape[1]),
-      static_cast<int>(args.offsets.shape[0] - 1), args.first_expert);
+  Choices choices;
+  choices.rows = Rows<const std::int32_t>(args.experts);
+  choices.chosen = static_cast<int>(args.experts.shape[1]);
+  choices.count = static_cast<int>(args.experts.elements());
+  choices.first_expert = args.first_expert;
+  auto* offsets = static_cast<std::int32_t*>(args.offsets.data);
+  const auto experts = static_cast<unsigned>(args.offsets.shape[0] - 1);
+  FATHOM_CHECK(experts >= 1 && experts <= kMaxExperts);
+  count_choices_kernel<<<experts, kThreads, 0, stream>>>(choices, offsets);
+  scan_counts_kernel<<<1, kMaxExperts, 0, stream>>>(offsets, static_cast<int>(experts));
+  place_choices_kernel<<<experts, kThreads, 0, stream>>>(
+      choices, Rows<std::int32_t>(args.row_of), static_cast<std::int32_t*>(args.source.data),
+      offsets);
 }
 
 void expand_rows(CUstream_st* stream, const ops::ExpandRowsArgs& args) {

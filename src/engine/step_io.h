@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/input_arena.h"
+#include "engine/runner.h"
+#include "tensor/device.h"
+
+// What goes to the device with a step and what comes back.
+namespace fathom::engine {
+
+// One row of logits: which Work it belongs to, and the position whose token it foretells.
+struct LogitRow {
+  std::size_t work = 0;
+  std::int32_t row = 0;  // of the step
+  std::int32_t position = 0;
+};
+
+// The logit rows of a step, those that draw first, in the order of `work`.
+struct LogitRows {
+  std::vector<LogitRow> rows;
+  std::int64_t drawing = 0;
+  bool scored = false;     // whether log-probabilities are wanted of any
+  std::int32_t top = 0;    // the most top log-probabilities that one wants
+  std::int32_t asked = 0;  // the most tokens that one asks for
+  std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
+};
+void choose_logit_rows(std::span<const Work> work, std::int32_t vocab, LogitRows& chosen);
+
+// A cell of the page table: its index in the flat table, and the page that is there from now on.
+struct PageUpdate {
+  std::int32_t cell = 0;
+  std::int32_t page = 0;
+};
+
+// A step's inputs. The first arrays have `rows` and `logit_rows` entries, which padding may fill up
+// past those of the work; the others follow, so that they do not move the first.
+struct StepInputs {
+  std::int64_t rows = 0;
+  std::int64_t logit_row_count = 0;
+
+  Input<std::int32_t> ids;
+  Input<std::int32_t> positions;
+  Input<std::int32_t> sequences;
+  Input<std::int32_t> logit_rows;
+  Input<float> temperature;  // from here on per logit row
+  Input<std::int32_t> top_k;
+  Input<float> top_p;
+  Input<float> min_p;
+  Input<std::int32_t> seed;  // [logit rows, 2]
+  Input<std::int32_t> sample;
+  Input<std::int32_t> drawn_position;
+
+  Input<std::int32_t> known_token;  // of the logit rows that do not draw
+  Input<std::int32_t> asked;        // [logit rows, asked]
+  Input<std::int32_t> cell;         // page updates
+  Input<std::int32_t> page;
+
+  // Largest sizes of the arrays above, in bytes.
+  static std::size_t bytes(const RunnerOptions& options, std::int32_t pages);
+
+  // Takes the first arrays. Equal sizes give equal views.
+  static StepInputs lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows);
+  void fill(std::span<const Work> work, const LogitRows& chosen);
+  // The arrays after them.
+  void take_scores(InputArena& arena, std::span<const Work> work, const LogitRows& chosen);
+  void take_updates(InputArena& arena, std::span<const PageUpdate> updates);
+};
+
+// A step's results on the host.
+struct StepOutputs {
+  Buffer buffer;
+  std::int32_t* token = nullptr;  // [logit rows]
+  float* logprob = nullptr;
+  std::int32_t* top_ids = nullptr;  // [logit rows, top]
+  float* top_logprobs = nullptr;
+  float* asked_logprobs = nullptr;  // [logit rows, asked]
+
+  static Result<StepOutputs> create(Device& device, std::int64_t max_logit_rows);
+  // Log-probabilities of logit row `index`, as its request wants them.
+  wire::PositionLogprobs read(const Work& work, const LogitRows& chosen, std::int64_t index) const;
+};
+
+}  // namespace fathom::engine
