@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "app/backends.h"
 #include "app/loaded_model.h"
 #include "cache/page_pool.h"
 
@@ -75,9 +76,12 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
   model_options.attention_form = options.attention_form;
   const auto pages =
       static_cast<std::int32_t>(ceil_div(options.context_tokens, config::kPageTokens));
-  auto loaded =
-      LoadedModel::load(folder, model_options, options.kv_cache_dtype, pages, options.threads);
+  auto backend = open_backend(config::DeviceKind::kCpu, 0, options.threads);
+  FATHOM_RETURN_IF_ERROR(backend.status());
+  auto loaded = LoadedModel::load(folder, std::move(backend).value(), options.arithmetic);
   FATHOM_RETURN_IF_ERROR(loaded.status());
+  FATHOM_RETURN_IF_ERROR((*loaded)->create_model(model_options));
+  FATHOM_RETURN_IF_ERROR((*loaded)->create_caches(options.kv_cache_dtype, pages));
   state->loaded = std::move(loaded).value();
   state->stream = state->loaded->device().create_stream();
   cache::PagePool pool(pages);

@@ -13,8 +13,11 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "api/service.h"
+#include "app/backends.h"
+#include "app/device_memory.h"
 #include "app/loaded_model.h"
 #include "app/sampling_defaults.h"
 #include "app/warm_up.h"
@@ -44,6 +47,8 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.max_prefill_requests = plan.limits.prefill_max_requests;
   options.reserve_ratio = plan.limits.reserve_ratio;
   options.reserve_clip = plan.limits.reserve_clip;
+  options.overlap = plan.overlap_schedule;
+  if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
   return options;
 }
 
@@ -54,32 +59,119 @@ std::vector<wire::TokenId> end_tokens(const config::ModelConfig& model,
   return {ends.begin(), ends.end()};
 }
 
-Result<std::unique_ptr<LoadedModel>> load_model(const config::InstancePlan& plan,
-                                                const engine::EngineOptions& engine) {
-  log_info("Load weight begin.");
-  const std::int64_t begin = now_ns();
-  model::ModelOptions options;
-  options.arithmetic = plan.arithmetic;
-  options.max_tokens = engine.max_rows();
-  options.max_logit_rows = engine.max_logit_rows();
-  options.max_positions = plan.limits.context_tokens;
-  auto loaded =
-      LoadedModel::load(plan.model_path, options, plan.cache.dtype, plan.cache.pages, plan.threads);
-  FATHOM_RETURN_IF_ERROR(loaded.status());
-  log_info(fmt::format("Load weight end. type={}, dtype={}, mem usage={:.2f} GB, elapsed={:.2f} s",
-                       (*loaded)->config().architecture, (*loaded)->config().torch_dtype,
-                       static_cast<double>((*loaded)->weight_bytes()) / kBytesPerGigabyte,
-                       static_cast<double>(now_ns() - begin) / 1e9));
-  log_info(fmt::format("KV Cache is allocated. #tokens: {}, KV size: {:.2f} GB",
-                       plan.cache.pool_tokens(),
-                       static_cast<double>(plan.cache.pool_bytes()) / kBytesPerGigabyte));
-  log_info(fmt::format(
-      "max_total_num_tokens={}, chunked_prefill_size={}, max_prefill_tokens={}, "
-      "max_running_requests={}, context_len={}",
-      plan.cache.pool_tokens(), plan.limits.chunk_tokens, plan.limits.max_prefill_tokens,
-      plan.limits.max_running, plan.limits.context_tokens));
-  return loaded;
+double gigabytes(std::int64_t bytes) { return static_cast<double>(bytes) / kBytesPerGigabyte; }
+
+double seconds_since(std::int64_t begin_ns) {
+  return static_cast<double>(now_ns() - begin_ns) / 1e9;
 }
+
+// The steps of loading that depend on each other's sizes. On a device with memory of its own the
+// plan is completed on the way: pages of the pool, requests that may run.
+class Loading {
+ public:
+  explicit Loading(config::InstancePlan& plan) : plan_(plan) {}
+
+  Status load_weights() {
+    auto backend = open_backend(plan_.device, plan_.layout.first_device, plan_.threads);
+    FATHOM_RETURN_IF_ERROR(backend.status());
+    own_memory_ = !(*backend)->device().uses_host_memory();
+    const std::int64_t begin = now_ns();
+    start_ = (*backend)->memory();
+    log_info("Load weight begin." + available());
+    auto loaded = LoadedModel::load(plan_.model_path, std::move(backend).value(), plan_.arithmetic);
+    FATHOM_RETURN_IF_ERROR(loaded.status());
+    model_ = std::move(loaded).value();
+    memory_.total = start_.total_bytes;
+    memory_.taken_before = start_.total_bytes - start_.free_bytes;
+    memory_.weights = taken_since(start_.free_bytes);
+    log_info(
+        fmt::format("Load weight end. type={}, dtype={}, mem usage={:.2f} GB, elapsed={:.2f} s{}",
+                    model_->config().architecture, model_->config().torch_dtype,
+                    gigabytes(model_->weight_bytes()), seconds_since(begin), available()));
+    return {};
+  }
+
+  Status take_memory() {
+    if (own_memory_) FATHOM_RETURN_IF_ERROR(size_pool());
+    const engine::EngineOptions engine = engine_options(plan_);
+    model::ModelOptions options;
+    options.arithmetic = plan_.arithmetic;
+    options.max_tokens = engine.max_rows();
+    options.max_logit_rows = engine.max_logit_rows();
+    options.max_positions = plan_.limits.context_tokens;
+    const std::int64_t before = free_now();
+    FATHOM_RETURN_IF_ERROR(model_->create_model(options));
+    memory_.workspace = taken_since(before);
+    if (own_memory_) {
+      FATHOM_RETURN_IF_ERROR(check_fit(plan_.cache.pool_bytes(), memory_.workspace, free_now()));
+    }
+    const std::int64_t before_caches = free_now();
+    FATHOM_RETURN_IF_ERROR(model_->create_caches(plan_.cache.dtype, plan_.cache.pages));
+    memory_.caches = taken_since(before_caches);
+    log_info(fmt::format("KV Cache is allocated. #tokens: {}, KV size: {:.2f} GB",
+                         plan_.cache.pool_tokens(), gigabytes(plan_.cache.pool_bytes())));
+    log_info(fmt::format(
+        "max_total_num_tokens={}, chunked_prefill_size={}, max_prefill_tokens={}, "
+        "max_running_requests={}, context_len={}{}",
+        plan_.cache.pool_tokens(), plan_.limits.chunk_tokens, plan_.limits.max_prefill_tokens,
+        plan_.limits.max_running, plan_.limits.context_tokens, available()));
+    return {};
+  }
+
+  Result<std::unique_ptr<engine::Engine>> create_engine(const engine::EngineOptions& options) {
+    const std::int64_t before = free_now();
+    auto engine = engine::Engine::create(model_->config(), model_->model(), model_->store(),
+                                         model_->ops(), model_->device(), options);
+    FATHOM_RETURN_IF_ERROR(engine.status());
+    memory_.step_buffers = taken_since(before);
+    if (!options.graph_batches.empty()) {
+      const std::int64_t begin = now_ns();
+      const std::int64_t before_graphs = free_now();
+      log_info(fmt::format("Capture cuda graph begin.{} bs {}", available(),
+                           fmt::join(options.graph_batches, " ")));
+      FATHOM_RETURN_IF_ERROR((*engine)->capture_graphs());
+      memory_.graphs = taken_since(before_graphs);
+      log_info(fmt::format("Capture cuda graph end. Time elapsed: {:.2f} s. mem usage={:.2f} GB.{}",
+                           seconds_since(begin), gigabytes(memory_.graphs), available()));
+    }
+    if (own_memory_) {
+      log_info("Memory of " + std::string(model_->device().name()) + ":\n" + memory_table(memory_));
+    }
+    return engine;
+  }
+
+  std::unique_ptr<LoadedModel> take() { return std::move(model_); }
+  LoadedModel& model() { return *model_; }
+
+ private:
+  std::int64_t free_now() const {
+    return model_ == nullptr ? start_.free_bytes : model_->backend().memory().free_bytes;
+  }
+  std::int64_t taken_since(std::int64_t free_before) const { return free_before - free_now(); }
+  std::string available() const {
+    return own_memory_ ? fmt::format(" avail mem={:.2f} GB", gigabytes(free_now())) : "";
+  }
+
+  Status size_pool() {
+    PoolSize size;
+    size.memory_fraction = plan_.cache.memory_fraction;
+    size.free_at_start = start_.free_bytes;
+    size.weights = memory_.weights;
+    size.bytes_per_token = plan_.cache.bytes_per_token;
+    size.max_tokens = plan_.cache.max_tokens;
+    const Result<std::int32_t> pages = pages_of_pool(size);
+    FATHOM_RETURN_IF_ERROR(pages.status());
+    plan_.cache.pages = *pages;
+    if (plan_.limits.max_running == 0) plan_.limits.max_running = default_max_running(*pages);
+    return {};
+  }
+
+  config::InstancePlan& plan_;
+  std::unique_ptr<LoadedModel> model_;
+  bool own_memory_ = false;  // of the device
+  ops::DeviceMemory start_;
+  DeviceMemoryPlan memory_;
+};
 
 }  // namespace
 
@@ -175,7 +267,6 @@ Result<api::ServiceOptions> Instance::State::service_options(
 }
 
 Status Instance::State::load() {
-  engine::EngineOptions options = engine_options(plan);
   if (!plan.skip_tokenizer) {
     auto loaded = text::Tokenizer::load(plan.tokenizer_path);
     if (!loaded.ok()) {
@@ -186,15 +277,16 @@ Status Instance::State::load() {
     }
     tokenizer = std::move(loaded).value();
   }
-  auto loaded = load_model(plan, options);
-  FATHOM_RETURN_IF_ERROR(loaded.status());
-  model = std::move(loaded).value();
-  options.end_tokens = end_tokens(model->config(), tokenizer.get());
+  Loading loading_model(plan);
+  FATHOM_RETURN_IF_ERROR(loading_model.load_weights());
+  FATHOM_RETURN_IF_ERROR(loading_model.take_memory());
+  engine::EngineOptions options = engine_options(plan);
+  options.end_tokens = end_tokens(loading_model.model().config(), tokenizer.get());
   options.weights_health = [this] { return model->health(); };
-  auto created = engine::Engine::create(model->config(), model->model(), model->store(),
-                                        model->ops(), model->device(), options);
+  auto created = loading_model.create_engine(options);
   FATHOM_RETURN_IF_ERROR(created.status());
   engine = std::move(created).value();
+  model = loading_model.take();
 
   auto described = service_options(options);
   FATHOM_RETURN_IF_ERROR(described.status());

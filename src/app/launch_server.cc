@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "app/backends.h"
 #include "app/bundled_model.h"
 #include "app/serve.h"
 #include "base/file.h"
@@ -31,7 +32,14 @@ std::optional<std::string> get_environment(const std::string& name) {
 }
 
 Result<config::MachineFacts> machine_of(const config::FlagValues& flags) {
-  if (!flags.has("for_machine")) return config::detect_machine();
+  if (!flags.has("for_machine")) {
+    Result<config::MachineFacts> facts = config::detect_machine();
+    FATHOM_RETURN_IF_ERROR(facts.status());
+    if (flags.has("device") && flags.text("device") == "cpu") return facts;
+    const Status found = find_gpus(facts->gpus);
+    if (!found.ok()) facts->no_gpus_because = found.message();
+    return facts;
+  }
   const std::string name = flags.text("for_machine");
   if (!flags.is_on("dry_run")) {
     return invalid_argument("--for-machine " + name +

@@ -11,29 +11,31 @@
 #include "config/model_config.h"
 #include "model/model.h"
 #include "model/weights.h"
-#include "ops/op_set.h"
-#include "tensor/device.h"
+#include "ops/backend.h"
 
 namespace fathom::app {
 
-// A checkpoint ready to run on this machine's processors: everything below the engine, in the order
-// in which it depends on each other.
+// A checkpoint ready to run on one device: everything below the engine, in the order in which it
+// depends on each other.
 //
 // Threads: owned by one at a time.
 class LoadedModel {
  public:
-  // Loads `folder` for `threads` threads. `options` are the model's (its arithmetic decides the
-  // caches' formats together with `kv_cache_dtype`); the caches have `pages` pages. A failure names
-  // the file, tensor or option.
+  // Loads the weights of `folder`. A failure names the file or tensor.
   static Result<std::unique_ptr<LoadedModel>> load(const std::filesystem::path& folder,
-                                                   const model::ModelOptions& options,
-                                                   config::KvCacheDType kv_cache_dtype,
-                                                   std::int32_t pages,
-                                                   int threads);
+                                                   std::unique_ptr<ops::Backend> backend,
+                                                   config::Arithmetic arithmetic);
+
+  // Takes the memory of the steps: `options` are the model's, with the arithmetic of load().
+  Status create_model(const model::ModelOptions& options);
+  // Takes the memory of the caches, `pages` pages whose format the arithmetic and `dtype` decide.
+  Status create_caches(config::KvCacheDType dtype, std::int32_t pages);
 
   const config::ModelConfig& config() const { return config_; }
-  Device& device() { return *device_; }
-  const ops::OpSet& ops() const { return *ops_; }
+  const ops::Backend& backend() const { return *backend_; }
+  Device& device() { return backend_->device(); }
+  const ops::OpSet& ops() const { return backend_->ops(); }
+  // Each requires its create_….
   model::Model& model() { return *model_; }
   cache::KvStore& store() { return *store_; }
   // Of the checkpoint's tensors, as they are stored.
@@ -44,10 +46,10 @@ class LoadedModel {
  private:
   LoadedModel() = default;
 
+  std::unique_ptr<ops::Backend> backend_;
   config::ModelConfig config_;
+  config::Arithmetic arithmetic_ = config::Arithmetic::kDeployed;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<ops::OpSet> ops_;
   std::unique_ptr<model::Weights> weights_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<cache::KvStore> store_;

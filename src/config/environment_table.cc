@@ -5,7 +5,7 @@ namespace {
 
 constexpr std::string_view kOneRank = "one rank exchanges nothing";
 constexpr std::string_view kCompiled = "kernels are compiled ahead of time";
-constexpr std::string_view kOneKernel = "there is one implementation for a CPU";
+constexpr std::string_view kOneKernel = "there is one implementation for each device";
 
 constexpr Variable text(std::string_view name,
                         Support support,
@@ -57,7 +57,6 @@ constexpr Variable fractional(Variable variable) {
 constexpr double kSeconds = 1e9;
 constexpr Support kBuilt = Support::kBuilt;
 constexpr Support kNoNeed = Support::kNoNeed;
-constexpr Support kOnCpu = Support::kNoNeedOnCpu;
 constexpr Support kOnOneRank = Support::kNoNeedOnOneRank;
 constexpr Support kNotBuilt = Support::kNotBuilt;
 
@@ -129,26 +128,26 @@ constexpr Variable kVariables[] = {
            "0",
            kNotBuilt,
            "plan while a step runs, with speculation, too"),
-    on_off("SGLANG_NSA_FUSE_TOPK", "1", kOnCpu, "a kernel choice of the indexer", kOneKernel),
-    on_off("SGLANG_NSA_DUAL_STREAM", "1", kOnCpu, "a kernel choice of the indexer", kOneKernel),
+    on_off("SGLANG_NSA_FUSE_TOPK", "1", kNoNeed, "a kernel choice of the indexer", kOneKernel),
+    on_off("SGLANG_NSA_DUAL_STREAM", "1", kNoNeed, "a kernel choice of the indexer", kOneKernel),
     on_off("SGLANG_NSA_QUANT_K_CACHE_FAST",
            "1",
-           kOnCpu,
+           kNoNeed,
            "a kernel choice of the indexer",
            kOneKernel),
     on_off("SGLANG_NSA_DEQUANT_K_CACHE_FAST",
            "1",
-           kOnCpu,
+           kNoNeed,
            "a kernel choice of the indexer",
            kOneKernel),
     on_off("SGLANG_NSA_ENABLE_MTP_PRECOMPUTE_METADATA",
            "1",
-           kOnCpu,
+           kNoNeed,
            "a kernel choice of the indexer",
            kOneKernel),
     on_off("SGLANG_NSA_FLASHMLA_BACKEND_DECODE_COMPUTE_FP8",
            "1",
-           kOnCpu,
+           kNoNeed,
            "a kernel choice of attention",
            kOneKernel),
     on_off("SGLANG_JIT_DEEPGEMM_PRECOMPILE", "1", kNoNeed, "compile kernels at start", kCompiled),

@@ -57,6 +57,9 @@ std::string state_text(Support support, std::string_view values, std::string_vie
     case Support::kNoNeed:
       state = "no need: " + what;
       break;
+    case Support::kBuiltOnGpu:
+      state = "works on a GPU; no need on a CPU: " + what;
+      break;
     case Support::kNoNeedOnCpu:
       state = "no need on a CPU: " + what + "; on a GPU not built yet";
       break;

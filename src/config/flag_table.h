@@ -36,6 +36,7 @@ enum class Support : std::uint8_t {
   kBuilt,            // it works
   kNoNeed,           // accepted; Flag::note says what happens instead
   kNoNeedOnCpu,      // as kNoNeed with --device cpu, else not built yet
+  kBuiltOnGpu,       // works with --device cuda; as kNoNeed with --device cpu
   kNoNeedOnOneRank,  // as kNoNeed in an instance of one rank, else not built yet
   kNotBuilt,         // fails the start when its value is not the default
 };

@@ -54,6 +54,7 @@ struct CachePlan {
   KvLayout layout;
   std::int32_t layers = 0;           // with caches, the draft layer's included when it runs
   std::int64_t bytes_per_token = 0;  // all those layers
+  std::int64_t max_tokens = 0;       // --max-total-tokens; 0: as many as fit
   std::int32_t pages = 0;            // of kPageTokens; 0: known only once the device's weights lie
   std::int64_t pool_tokens() const { return std::int64_t{pages} * kPageTokens; }
   std::int64_t pool_bytes() const { return pool_tokens() * bytes_per_token; }
@@ -80,6 +81,10 @@ struct GraphPlan {
   std::vector<std::int32_t> batch_sizes;  // requests of one rank, as given or derived
   std::int32_t max_batch_size = 0;
   std::int32_t tokens_per_request = 1;  // each graph covers batch size x this
+
+  // The sizes that batches of at most `running` requests need, ascending, each once: those below,
+  // and the next one up, cut to `running`.
+  std::vector<std::int32_t> batches_up_to(std::int32_t running) const;
 };
 
 // Handover between prefill and decode instances.

@@ -23,14 +23,15 @@ struct MachineFacts {
   std::int64_t host_memory_bytes = 0;
   std::optional<std::int64_t> cgroup_memory_bytes;  // the tightest limit that holds, if any
   std::vector<GpuFacts> gpus;
+  std::string no_gpus_because;  // a sentence, when they were looked for and none can be used
 
   // What this process may use: the host's memory, or less where a limit says so.
   std::int64_t usable_memory_bytes() const;
 };
 
 // This machine. Reads below `root` (a test's own tree, else "/"): proc/meminfo, proc/self/cgroup
-// and the memory limits of both kinds of control groups. Finds no GPUs yet: they are asked for by
-// the backend that drives them. kUnavailable when the memory's size cannot be read.
+// and the memory limits of both kinds of control groups. Finds no GPUs: they are asked for by the
+// backend that drives them. kUnavailable when the memory's size cannot be read.
 Result<MachineFacts> detect_machine(const std::filesystem::path& root = "/");
 
 // "h200x8", "h100x8" or "cpu"; kInvalidArgument names them.

@@ -117,6 +117,7 @@ Status plan_cache(Resolution& r) {
       cache.layers * (layout->latent_record_bytes() + layout->index_record_bytes());
   cache.memory_fraction = flags.number("mem_fraction_static");
   cache.prefix_cache = !flags.is_on("disable_radix_cache");
+  if (flags.has("max_total_tokens")) cache.max_tokens = flags.integer("max_total_tokens");
   if (r.on_gpu()) return {};
   FATHOM_RETURN_IF_ERROR(plan_cpu_pool(r));
   if (!flags.has("max_running_requests")) {

@@ -184,6 +184,14 @@ Status parse_log_level(const FlagValues& flags, LogThreshold& level) {
 
 }  // namespace
 
+std::vector<std::int32_t> GraphPlan::batches_up_to(std::int32_t running) const {
+  std::vector<std::int32_t> batches;
+  for (const std::int32_t size : batch_sizes) batches.push_back(std::min(size, running));
+  std::ranges::sort(batches);
+  batches.erase(std::ranges::unique(batches).begin(), batches.end());
+  return batches;
+}
+
 Status plan_graphs(Resolution& r) {
   const FlagValues& flags = r.flags;
   GraphPlan& graphs = r.plan.graphs;

@@ -131,6 +131,7 @@ Json cache(const CachePlan& plan) {
       .add("index_dtype", dtype_name(plan.layout.index_dtype))
       .add("layers", plan.layers)
       .add("bytes_per_token", plan.bytes_per_token)
+      .add("max_tokens", plan.max_tokens)
       .add("pages", plan.pages)
       .add("pool_tokens", plan.pool_tokens())
       .add("pool_bytes", plan.pool_bytes())

@@ -15,6 +15,8 @@ Support support_of(const Flag& flag, const Json& value, const InstancePlan& plan
     if (std::ranges::find(values, text) == values.end()) return Support::kNotBuilt;
   }
   switch (flag.support) {
+    case Support::kBuiltOnGpu:
+      return plan.device == DeviceKind::kCpu ? Support::kNoNeed : Support::kBuilt;
     case Support::kNoNeedOnCpu:
       return plan.device == DeviceKind::kCpu ? Support::kNoNeed : Support::kNotBuilt;
     case Support::kNoNeedOnOneRank:
@@ -43,9 +45,13 @@ void judge_flags(const ResolveInput& input, Resolved& resolved) {
         break;
     }
   }
-  if (resolved.plan.device == DeviceKind::kCuda && !input.flags.given("device")) {
-    resolved.not_built.push_back("--device cuda, because " + input.machine.name +
-                                 " has GPUs: --device cpu leaves them alone");
+  const bool automatic = !input.flags.given("device") || input.flags.text("device") == "auto";
+  if (automatic && resolved.plan.device == DeviceKind::kCuda) {
+    resolved.notes.push_back("--device auto: " + input.machine.name + " has a GPU (" +
+                             input.machine.gpus.front().name +
+                             "), which is used; --device cpu leaves it alone");
+  } else if (automatic && !input.machine.no_gpus_because.empty()) {
+    resolved.notes.push_back("--device auto: the CPU is used; " + input.machine.no_gpus_because);
   }
 }
 

@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
     Refusals,
     ::testing::Values(Refused{"--port 65536", {"--port 65536", "0 to 65535"}},
                       Refused{"--log-level loud", {"--log-level loud", "warning"}},
-                      Refused{"--device tpu", {"--device tpu", "cpu or cuda"}},
+                      Refused{"--device tpu", {"--device tpu", "cpu, cuda or auto"}},
                       Refused{"--enable-dp-lm-head --tp 8 --dp 8 --enable-tp-lm-head-all-to-all",
                               {"--enable-dp-lm-head", "--enable-tp-lm-head-all-to-all"}},
                       Refused{"--enable-priority-scheduling --schedule-policy lpm",
@@ -221,6 +221,7 @@ TEST(Hosts, ThatDecodeCannotReachAreTold) {
 }
 
 TEST(Devices, WithoutGpusThereIsNoCuda) {
+  EXPECT_THAT(refusal("--device cuda --arithmetic exact", "h200x8"), HasSubstr("--device cpu"));
   EXPECT_THAT(refusal("--device cuda", "cpu"), HasSubstr("--for-machine h200x8"));
   EXPECT_EQ(resolve_line("--device cpu", "h200x8")->plan.device, DeviceKind::kCpu);
 }

@@ -13,15 +13,19 @@ constexpr std::int64_t kMostRanks = 65536;
 
 Status choose_device(Resolution& r) {
   const bool has_gpus = !r.input.machine.gpus.empty();
-  if (!r.flags.has("device")) r.flags.derive("device", Json::string(has_gpus ? "cuda" : "cpu"));
+  if (!r.flags.has("device") || r.flags.text("device") == "auto") {
+    r.flags.derive("device", Json::string(has_gpus ? "cuda" : "cpu"));
+  }
   const std::string device = r.flags.text("device");
   if (device != "cpu" && device != "cuda") {
-    return invalid_argument("--device " + device + ": expected cpu or cuda");
+    return invalid_argument("--device " + device + ": expected cpu, cuda or auto");
   }
   if (device == "cuda" && !has_gpus) {
-    return invalid_argument("--device cuda: not built yet, and no GPUs of " + r.input.machine.name +
-                            " are known; --dry-run --for-machine h200x8 resolves for one that has "
-                            "them");
+    const std::string& why = r.input.machine.no_gpus_because;
+    return invalid_argument(
+        "--device cuda: " + (why.empty() ? r.input.machine.name + " has no GPUs" : why) +
+        "; --device cpu runs without one, and --dry-run --for-machine h200x8 "
+        "resolves for a machine that has them");
   }
   r.plan.device = device == "cuda" ? DeviceKind::kCuda : DeviceKind::kCpu;
   return {};
@@ -169,6 +173,11 @@ Status choose_cache_dtype(Resolution& r) {
   const Result<Arithmetic> arithmetic = parse_arithmetic(flags.text("arithmetic"));
   FATHOM_RETURN_IF_ERROR(arithmetic.status());
   r.plan.arithmetic = *arithmetic;
+  if (*arithmetic == Arithmetic::kExact && r.on_gpu()) {
+    return invalid_argument(flags.shown("arithmetic") + " and " + flags.shown("device") +
+                            ": a GPU computes the deployed formats alone; give --device cpu or "
+                            "leave --arithmetic out");
+  }
   const std::string wanted = flags.text("kv_cache_dtype");
   if (wanted == "fp8_e5m2" || wanted == "fp4_e2m1") {
     return invalid_argument(flags.shown("kv_cache_dtype") +

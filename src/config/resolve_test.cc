@@ -144,13 +144,44 @@ TEST_P(SeedCommands, TheSecondNodeHoldsTheOtherRanks) {
   EXPECT_EQ(ports_of(plan).at("handshake"), 19391);  // 13 above the base, without the variable
 }
 
+TEST(Device, AutoTakesTheGpuAndSaysSo) {
+  for (const char* const line : {"", "--device auto"}) {
+    const Resolved r = resolve_line(line, "h200x8").value();
+    EXPECT_EQ(r.plan.device, DeviceKind::kCuda);
+    EXPECT_THAT(r.notes, Contains(HasSubstr("h200x8 has a GPU (NVIDIA H200), which is used")));
+    EXPECT_THAT(r.not_built, Not(Contains(HasSubstr("--device"))));
+  }
+  const Resolved on_cpu = resolve_line("--device auto", "cpu").value();
+  EXPECT_EQ(on_cpu.plan.device, DeviceKind::kCpu);
+}
+
+TEST(Device, GraphsAndOverlapAreTheGpusAlone) {
+  const Resolved gpu =
+      resolve_line("--cuda-graph-bs 4 1 2 --max-running-requests 8", "h200x8").value();
+  EXPECT_TRUE(gpu.plan.graphs.enabled);
+  EXPECT_TRUE(gpu.plan.overlap_schedule);
+  EXPECT_THAT(gpu.plan.graphs.batches_up_to(8), ElementsAre(1, 2, 4));
+  EXPECT_THAT(gpu.plan.graphs.batches_up_to(3), ElementsAre(1, 2, 3));
+  EXPECT_THAT(gpu.not_built, IsEmpty());
+
+  const Resolved eager =
+      resolve_line("--disable-cuda-graph --disable-overlap-schedule", "h200x8").value();
+  EXPECT_FALSE(eager.plan.graphs.enabled);
+  EXPECT_FALSE(eager.plan.overlap_schedule);
+  EXPECT_THAT(eager.not_built, IsEmpty());
+
+  const Resolved cpu = resolve_line("--cuda-graph-bs 4", "cpu").value();
+  EXPECT_FALSE(cpu.plan.graphs.enabled);
+  EXPECT_THAT(cpu.notes, Contains(HasSubstr("--cuda-graph-bs 4: no need")));
+}
+
 TEST_P(SeedCommands, NameWhatIsNotBuiltYet) {
   const Resolved r = resolved(prefill(), "h200x8", seed_environment());
 
   EXPECT_THAT(r.not_built, Contains(HasSubstr("-size 8: ranks of the instance")));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("--speculative-algorithm EAGLE: ")));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("--disaggregation-mode prefill: ")));
-  EXPECT_THAT(r.not_built, Contains(HasSubstr("--device cuda")));
+  EXPECT_THAT(r.not_built, Not(Contains(HasSubstr("--device"))));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("MC_IB_TC=98: ")));
   EXPECT_THAT(r.notes,
               Contains(HasSubstr("--trust-remote-code: no need: model folders never run code")));

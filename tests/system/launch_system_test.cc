@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -87,6 +88,17 @@ TEST(LaunchServer, DryRunNeedsNoFlagsAtAll) {
   EXPECT_THAT(result.out, HasSubstr("  served_model_name         fathom-tiny\n"));
   EXPECT_THAT(result.out, HasSubstr("  device                    cpu\n"));
   EXPECT_THAT(result.out, Not(HasSubstr("warning: not built yet")));
+}
+
+// The program of a tree without the CUDA language has no plug-in beside it.
+TEST(LaunchServer, SaysWhatIsMissingForAGpu) {
+  const ProcessResult result = launch({"--device", "cuda"});
+
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, StartsWith("fathom launch_server: --device cuda: this program came "
+                                     "without the CUDA plug-in"));
+  EXPECT_THAT(result.err, HasSubstr("--device cpu runs without one"));
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1);
 }
 
 TEST(LaunchServer, ServeTakesTheModelAsItsFirstWord) {

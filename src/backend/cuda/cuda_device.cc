@@ -69,28 +69,54 @@ void CudaGraph::launch(Stream& stream) {
   own.check(cudaGraphLaunch(graph_, own.handle()), [] { return std::string("launching a graph"); });
 }
 
-Result<std::unique_ptr<CudaDevice>> CudaDevice::open(int index) {
+Status find_devices(std::vector<config::GpuFacts>& found) {
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    return {Code::kUnavailable, "this machine has no NVIDIA driver"};
+  }
   int count = 0;
   if (const cudaError_t code = cudaGetDeviceCount(&count); code != cudaSuccess || count == 0) {
-    return Status(Code::kUnavailable, "there is no GPU that CUDA can use (" +
-                                          (code == cudaSuccess ? "none found" : words(code)) +
-                                          "); --device cpu runs without one");
+    return {Code::kUnavailable,
+            "there is no GPU that CUDA can use (" +
+                (code == cudaSuccess || code == cudaErrorNoDevice ? "none found" : words(code)) +
+                ")"};
   }
-  if (index < 0 || index >= count) {
+  std::string others;
+  for (int index = 0; index < count; ++index) {
+    cudaDeviceProp properties{};
+    if (const cudaError_t code = cudaGetDeviceProperties(&properties, index); code != cudaSuccess) {
+      return {Code::kUnavailable, "GPU " + std::to_string(index) + ": " + words(code)};
+    }
+    if (properties.major != kComputeMajor) {
+      others = std::string(properties.name) + " has compute capability " +
+               std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+               ", and this build has code for 9.0 (Hopper) alone";
+      break;
+    }
+    found.push_back({properties.name, static_cast<std::int64_t>(properties.totalGlobalMem >> 20)});
+  }
+  // Indexes are CUDA's own: nothing after a GPU that cannot be used is counted.
+  if (found.empty()) return {Code::kUnavailable, others};
+  return {};
+}
+
+Result<std::unique_ptr<CudaDevice>> CudaDevice::open(int index) {
+  std::vector<config::GpuFacts> found;
+  FATHOM_RETURN_IF_ERROR(find_devices(found));
+  if (index < 0 || index >= static_cast<int>(found.size())) {
     return invalid_argument("GPU " + std::to_string(index) + " was asked for, this machine has " +
-                            std::to_string(count));
+                            std::to_string(found.size()));
   }
-  cudaDeviceProp properties{};
-  if (const cudaError_t code = cudaGetDeviceProperties(&properties, index); code != cudaSuccess) {
-    return Status(Code::kUnavailable, "GPU " + std::to_string(index) + ": " + words(code));
-  }
-  if (properties.major != kComputeMajor) {
-    return Status(Code::kUnavailable, std::string(properties.name) + " has compute capability " +
-                                          std::to_string(properties.major) + "." +
-                                          std::to_string(properties.minor) +
-                                          "; this build has code for 9.0 (Hopper) alone");
-  }
-  return std::unique_ptr<CudaDevice>(new CudaDevice(index, properties.name));
+  return std::unique_ptr<CudaDevice>(
+      new CudaDevice(index, found[static_cast<std::size_t>(index)].name));
+}
+
+ops::DeviceMemory CudaDevice::memory() const {
+  std::size_t free_bytes = 0;
+  std::size_t total = 0;
+  cudaSetDevice(index_);
+  if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) return {};
+  return {static_cast<std::int64_t>(total), static_cast<std::int64_t>(free_bytes)};
 }
 
 std::unique_ptr<Stream> CudaDevice::create_stream() { return std::make_unique<CudaStream>(index_); }

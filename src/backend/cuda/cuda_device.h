@@ -4,8 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
+#include "config/machine_facts.h"
+#include "ops/backend.h"
 #include "tensor/device.h"
 
 // Opaque here, so that only this folder needs the toolkit's headers.
@@ -73,10 +76,14 @@ class CudaGraph final : public Graph {
   CUgraphExec_st* graph_;
 };
 
+// The GPUs of this machine that this build has code for. kUnavailable says in a sentence what is
+// missing: a driver, a GPU, one of the right kind.
+Status find_devices(std::vector<config::GpuFacts>& found);
+
 // One GPU with its memory.
 class CudaDevice final : public Device {
  public:
-  // kUnavailable says in a sentence what is missing: a driver, a GPU, one of the right kind.
+  // kUnavailable as find_devices(); kInvalidArgument for an index past the machine's GPUs.
   static Result<std::unique_ptr<CudaDevice>> open(int index);
 
   std::string_view name() const override { return name_; }
@@ -87,6 +94,8 @@ class CudaDevice final : public Device {
   Result<Buffer> allocate_host(std::size_t bytes) override;
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;
   void copy_to_host(Stream& stream, void* to, const void* from, std::size_t bytes) override;
+  ops::DeviceMemory memory() const;
+
   bool captures_graphs() const override { return true; }
   Result<std::unique_ptr<Graph>> capture(Stream& stream,
                                          const std::function<Status()>& enqueue) override;
