@@ -53,7 +53,8 @@ class CudaSampling : public TwinTest {
       case Kind::kSomeNan:
         return below(10) == 0 ? kNan : normal;
       case Kind::kNanMasked:
-        return below(3) == 0 ? kNan : below(2) == 0 ? -kInfinity : std::round(normal);
+        if (below(3) == 0) return kNan;
+        return below(2) == 0 ? -kInfinity : std::round(normal);
       case Kind::kAllNan:
         return kNan;
       case Kind::kNanOrMasked:
