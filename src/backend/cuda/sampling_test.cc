@@ -60,7 +60,8 @@ class CudaSampling : public TwinTest {
       case Kind::kNanOrMasked:
         return below(2) == 0 ? kNan : -kInfinity;
       case Kind::kInfinite:
-        return below(5) == 0 ? kInfinity : normal;
+        if (below(5) == 0) return kInfinity;
+        return normal;
       default:
         return normal;
     }
