@@ -24,3 +24,20 @@ if(NOT EXISTS "${CMAKE_SOURCE_DIR}/src/backend/cuda/CMakeLists.txt")
   message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION} is enabled, but this checkout has no CUDA sources "
                  "(src/backend/cuda): the tree is the same as the release preset's.")
 endif()
+
+# What runs where there is a GPU: the program with its plug-in, and the tests and benchmarks of
+# fathom_gpu_program.
+add_custom_target(fathom_gpu_programs)
+
+# fathom_gpu_program(NAME SOURCES ... [USES target ...])
+#
+# A test or benchmark for a GPU machine (./run gpu-test, ./run gpu-bench), beside the program in bin/.
+# Without a GPU it says so: every case of a test is skipped, a benchmark fails.
+function(fathom_gpu_program name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${arg_USES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+  add_dependencies(fathom_gpu_programs ${name})
+endfunction()

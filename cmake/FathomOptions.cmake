@@ -11,6 +11,10 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+# A program finds the libraries that a bundle brings in lib/ beside its bin/, and so do those
+# libraries: the old tag, unlike the new one, holds for them too.
+set(CMAKE_BUILD_RPATH "$ORIGIN/../lib")
+add_link_options(-Wl,--disable-new-dtags)
 
 # Paths below the source folder count as relative, so a second clone finds the first one's objects.
 find_program(FATHOM_CCACHE ccache)

@@ -17,10 +17,19 @@ void append(std::vector<T>& to, std::vector<T> from) {
 }  // namespace
 
 EngineRunner::EngineRunner(const std::filesystem::path& folder, const EngineRunnerOptions& options)
+    : EngineRunner(folder,
+                   options,
+                   std::make_unique<cpu::CpuDevice>(options.threads),
+                   cpu::make_cpu_ops()) {}
+
+EngineRunner::EngineRunner(const std::filesystem::path& folder,
+                           const EngineRunnerOptions& options,
+                           std::unique_ptr<Device> device,
+                           std::unique_ptr<ops::OpSet> ops)
     : config_(config::load_model_config(folder).value()),
       checkpoint_(checkpoint::Checkpoint::open(folder, model::expected_tensors(config_)).value()),
-      device_(std::make_unique<cpu::CpuDevice>(options.threads)),
-      ops_(cpu::make_cpu_ops()),
+      device_(std::move(device)),
+      ops_(std::move(ops)),
       weights_(model::Weights::load(config_, checkpoint_, options.arithmetic, *device_).value()) {
   model::ModelOptions model_options;
   model_options.arithmetic = options.arithmetic;
@@ -34,6 +43,8 @@ EngineRunner::EngineRunner(const std::filesystem::path& folder, const EngineRunn
       cache::KvStore::create(*device_, layout, config_.layers_with_cache(), options.pages).value());
   engine_ =
       engine::Engine::create(config_, *model_, *store_, *ops_, *device_, options.engine).value();
+  const Status captured = engine_->capture_graphs();
+  FATHOM_CHECK_MSG(captured.ok(), captured.message());
   link_ = std::make_unique<wire::InprocLink>(options.max_unfinished, [this] {
     const std::lock_guard lock(mutex_);
     output_ready_ = true;

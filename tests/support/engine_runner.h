@@ -33,7 +33,13 @@ struct EngineRunnerOptions {
 // An engine on its own thread, with the link a node process would have.
 class EngineRunner {
  public:
+  // On the CPU.
   EngineRunner(const std::filesystem::path& folder, const EngineRunnerOptions& options);
+  // On a device of another kind.
+  EngineRunner(const std::filesystem::path& folder,
+               const EngineRunnerOptions& options,
+               std::unique_ptr<Device> device,
+               std::unique_ptr<ops::OpSet> ops);
   ~EngineRunner();
   EngineRunner(const EngineRunner&) = delete;
   EngineRunner& operator=(const EngineRunner&) = delete;
@@ -63,7 +69,7 @@ class EngineRunner {
 
   config::ModelConfig config_;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
-  std::unique_ptr<cpu::CpuDevice> device_;
+  std::unique_ptr<Device> device_;
   std::unique_ptr<ops::OpSet> ops_;
   std::unique_ptr<model::Weights> weights_;
   std::unique_ptr<model::Model> model_;

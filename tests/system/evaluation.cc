@@ -1,16 +1,21 @@
 #include "system/evaluation.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <map>
 #include <optional>
+#include <thread>
 
 #include "base/check.h"
+#include "http/client.h"
 
 namespace fathom::system_test {
 
 namespace {
 
 constexpr int kMaxTokens = 700;
+constexpr int kClients = 16;  // at once
 
 const std::string& text_of(const Json& object, std::string_view name) {
   const Json* const value = object.find(name);
@@ -85,6 +90,22 @@ std::optional<Json> read_tool_calls(std::string_view reply) {
   return calls;
 }
 
+// The reply's content; says why in it when there is none.
+std::string ask(http::Client& client, const EvaluationCase& evaluation) {
+  http::Request request;
+  request.method = "POST";
+  request.target = "/v1/chat/completions";
+  request.headers.add("Content-Type", "application/json");
+  request.body = chat_request(evaluation);
+  const Result<http::Response> response = client.send(request);
+  if (!response.ok()) return "failed: " + response.status().message();
+  if (response->status != 200) return "refused: " + response->body;
+  const Json json = parse_json(response->body).value();
+  const Json* const content =
+      json.find("choices")->as_array()->front().find("message")->find("content");
+  return content->as_string() == nullptr ? "" : *content->as_string();
+}
+
 }  // namespace
 
 std::vector<EvaluationCase> read_evaluation(const std::filesystem::path& path) {
@@ -133,6 +154,41 @@ bool is_right(const EvaluationCase& evaluation, std::string_view content) {
   FATHOM_CHECK_MSG(evaluation.kind == "tool_calls", evaluation.kind);
   const std::optional<Json> calls = read_tool_calls(reply);
   return calls && same(*calls, evaluation.expected);
+}
+
+std::vector<std::string> ask_all(std::uint16_t port, const std::vector<EvaluationCase>& cases) {
+  std::vector<std::string> replies(cases.size());
+  std::atomic<std::size_t> next = 0;
+  std::vector<std::thread> clients;
+  clients.reserve(kClients);
+  for (int i = 0; i < kClients; ++i) {
+    clients.emplace_back([&] {
+      http::Client client({"127.0.0.1", port, ""});
+      for (std::size_t at = next++; at < cases.size(); at = next++) {
+        replies[at] = ask(client, cases[at]);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  return replies;
+}
+
+Verdict judge(const std::vector<EvaluationCase>& cases, const std::vector<std::string>& replies) {
+  Verdict verdict;
+  std::map<std::string, std::string> misses;  // by task
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (is_right(cases[i], replies[i])) {
+      ++verdict.right;
+      continue;
+    }
+    misses[cases[i].task] += "\n  case " + std::to_string(cases[i].number) + ", expected " +
+                             cases[i].kind + " " + to_json(cases[i].expected) + ", was " +
+                             to_json(Json::string(replies[i]));
+  }
+  for (const auto& [task, lines] : misses) {
+    verdict.misses.append("\n").append(task).append(":").append(lines);
+  }
+  return verdict;
 }
 
 }  // namespace fathom::system_test

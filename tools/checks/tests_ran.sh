@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tests_ran.sh ROOT REPORTS: every *_test.cc has a case that ran, by the GoogleTest reports
-# (*.xml) that the test programs left in the folder REPORTS. Those of backend/cuda run where there is a
-# GPU, and leave their results in docs/gpu-runs.md.
+# (*.xml) that the test programs left in the folder REPORTS. Those of backend/cuda and
+# tests/gpu run where there is a GPU, and leave their results in docs/gpu-runs.md.
 set -euo pipefail
 cd "$1"
 reports=$2
@@ -17,6 +17,6 @@ while IFS= read -r source; do
     echo "$source: none of its cases ran. Name it in a fathom_test() of its CMakeLists.txt, give it a case, or mend the build."
     bad=1
   fi
-done < <(find src tests -name '*_test.cc' -not -path 'src/backend/cuda/*' | sort)
+done < <(find src tests -name '*_test.cc' -not -path 'src/backend/cuda/*' -not -path 'tests/gpu/*' | sort)
 [ $bad -ne 0 ] || echo "tests: cases of all $count test files ran."
 exit $bad

@@ -181,8 +181,8 @@ void fill_ids(CUstream_st* stream, const ops::FillIdsArgs& args) {
   const std::int64_t rows = args.ids.shape[0];
   if (rows == 0) return;
   fill_ids_kernel<<<blocks_for(rows, kThreads), kThreads, 0, stream>>>(
-      static_cast<std::int32_t*>(args.ids.data),
-      static_cast<const std::int32_t*>(args.tokens.data), static_cast<int>(rows));
+      static_cast<std::int32_t*>(args.ids.data), static_cast<const std::int32_t*>(args.tokens.data),
+      static_cast<int>(rows));
 }
 
 void scatter(CUstream_st* stream, const ops::ScatterArgs& args) {

@@ -1,0 +1,106 @@
+// The program with --device cuda, over HTTP. It lies beside this test's own program; $FATHOM_HOME
+// names the folder of models/.
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "backend/cuda/cuda_device.h"
+#include "base/json.h"
+#include "system/evaluation.h"
+#include "system/server_process.h"
+
+namespace fathom::gpu_test {
+namespace {
+
+using system_test::ServerProcess;
+using testing::HasSubstr;
+
+// Right answers on the CPU under deployed arithmetic; the model's page states 337 for float32.
+constexpr std::size_t kRightOnTheCpu = 338;
+constexpr std::size_t kFewer = 2;
+
+std::string program() {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "fathom").string();
+}
+
+class GpuServer : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::vector<config::GpuFacts> found;
+    if (const Status status = cuda::find_devices(found); !status.ok()) {
+      GTEST_SKIP() << status.message();
+    }
+    const char* const home = std::getenv("FATHOM_HOME");  // NOLINT(concurrency-mt-unsafe)
+    ASSERT_NE(home, nullptr) << "set FATHOM_HOME";
+    home_ = home;
+  }
+
+  // Answers of the evaluation set with `args`.
+  void expect_evaluation(std::vector<std::string> args) {
+    args.insert(args.begin(), {"--device", "cuda"});
+    ServerProcess server(program(), args);
+    ASSERT_TRUE(server.wait_until_ready());
+    const auto cases = system_test::read_evaluation(home_ + "/models/fathom-tiny/eval.jsonl");
+    const auto [right, misses] = judge(cases, ask_all(server.port(), cases));
+    std::cout << right << " of " << cases.size() << " right\n";
+    EXPECT_GE(right + kFewer, kRightOnTheCpu) << misses;
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait_exit(), 0);
+  }
+
+  std::string home_;
+};
+
+TEST_F(GpuServer, AnswersTheEvaluationSetAsWellAsTheCpu) { expect_evaluation({}); }
+
+TEST_F(GpuServer, AnswersItWithAnFp8Cache) {
+  expect_evaluation({"--kv-cache-dtype", "fp8_e4m3"});
+}
+
+TEST_F(GpuServer, AnswersItWithoutGraphsAndOverlap) {
+  expect_evaluation({"--disable-cuda-graph", "--disable-overlap-schedule"});
+}
+
+TEST_F(GpuServer, TakesTheGpuByItselfAndPrintsWhereItsMemoryGoes) {
+  ServerProcess server(program(), {"--cuda-graph-bs", "1", "4"});
+  ASSERT_TRUE(server.wait_until_ready());
+  const std::string log = server.log();
+  EXPECT_THAT(log, HasSubstr("which is used; --device cpu leaves it alone"));
+  EXPECT_THAT(log, HasSubstr("Capture cuda graph end."));
+  EXPECT_THAT(log, HasSubstr("the device"));
+  std::cout << log << "\n";
+}
+
+TEST_F(GpuServer, GreedyAnswersAreTheCpus) {
+  const std::string body =
+      R"({"text": "Once upon a time", "sampling_params": {"temperature": 0, "max_new_tokens": 64}})";
+  std::vector<std::string> texts;
+  for (const char* const device : {"cpu", "cuda"}) {
+    ServerProcess server(program(), {"--device", device});
+    ASSERT_TRUE(server.wait_until_ready());
+    const Json json = parse_json(server.ask("/generate", body).body).value();
+    ASSERT_NE(json.find("text"), nullptr);
+    texts.push_back(*json.find("text")->as_string());
+  }
+  EXPECT_EQ(texts[0], texts[1]);
+}
+
+TEST_F(GpuServer, RefusesWhatAGpuDoesNotCompute) {
+  ServerProcess server(program(), {"--device", "cuda", "--arithmetic", "exact"});
+  EXPECT_EQ(server.wait_exit(), 1);
+  EXPECT_THAT(server.log(), HasSubstr("a GPU computes the deployed formats alone"));
+}
+
+TEST_F(GpuServer, SaysWhichFlagToChangeWhenMemoryDoesNotSuffice) {
+  ServerProcess server(program(), {"--device", "cuda", "--mem-fraction-static", "0.0001"});
+  EXPECT_EQ(server.wait_exit(), 1);
+  EXPECT_THAT(server.log(), HasSubstr("raise --mem-fraction-static"));
+}
+
+}  // namespace
+}  // namespace fathom::gpu_test

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# ./run gpu-test [FILTER]: the tests that need a GPU, from a bundle with tests (./run bundle --tests) that was
+# brought to this machine with the repository, in build/bundle. Needs bash, tar, xz and awk. A table comes
+# last; what ran where is kept in docs/gpu-runs.md. Fails when a case fails or is skipped.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tools/run/common.sh
+
+bundle=$PWD/build/bundle/fathom
+if [ ! -d "$bundle" ] && [ -e build/bundle/fathom.tar.xz ]; then
+  tar -C build/bundle -xf build/bundle/fathom.tar.xz
+fi
+[ -x "$bundle/bin/cuda_ops_test" ] ||
+  die "there is no bundle with tests in build/bundle; make one with ./run bundle --tests"
+export FATHOM_HOME=$PWD
+export FATHOM_TEST_DATA=$PWD/build/test-data
+mkdir -p "$FATHOM_TEST_DATA" build/gpu-test
+for archive in micro-bf16 slim-fp8; do
+  [ -d "$FATHOM_TEST_DATA/$archive" ] || tar -C "$FATHOM_TEST_DATA" -xf tests/data/$archive.tar.xz
+done
+
+filter=${1:-*}
+table=build/gpu-test/table.txt
+: >$table
+failed=0
+for program in "$bundle"/bin/cuda_*_test; do
+  name=${program##*/}
+  log=build/gpu-test/$name.log
+  begin=$(now_ms)
+  status=0
+  "$program" --gtest_filter="$filter" >"$log" 2>&1 || status=$?
+  took=$(($(now_ms) - begin))
+  count() { grep -c "^\[ *$1 *\] [^ ]*\.[^ ]* (" "$log" || true; }
+  passed=$(count OK)
+  skipped=$(count SKIPPED)
+  wrong=$(count FAILED)
+  if [ $status -ne 0 ] || [ "$skipped" -gt 0 ] || [ "$passed" -eq 0 ]; then
+    [ "$filter" != '*' ] && [ $status -eq 0 ] && [ "$skipped" -eq 0 ] || failed=1
+    tail -n 60 "$log"
+  fi
+  printf '%-20s %3s passed %3s failed %3s skipped %7s s  status %s\n' "$name" "$passed" "$wrong" "$skipped" \
+    "$((took / 1000)).$((took % 1000 / 100))" "$status" >>$table
+done
+say
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
+cat $table
+exit $failed
