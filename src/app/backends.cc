@@ -1,5 +1,6 @@
 #include "app/backends.h"
 
+#include <csignal>
 #include <dlfcn.h>
 #include <filesystem>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "backend/cpu/cpu_device.h"
 #include "backend/cpu/cpu_ops.h"
+#include "base/check.h"
 
 namespace fathom::app {
 
@@ -68,9 +70,27 @@ const Result<const ops::Plugin*>& cuda_plugin() {
   return plugin;
 }
 
+// A driver starts threads of its own. They inherit that all signals are blocked, and leave those
+// that end the program to whoever waits for them (EndSignals).
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    FATHOM_CHECK(pthread_sigmask(SIG_SETMASK, &all, &before_) == 0);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 }  // namespace
 
 Status find_gpus(std::vector<config::GpuFacts>& found) {
+  const SignalsBlocked blocked;
   const Result<const ops::Plugin*>& plugin = cuda_plugin();
   FATHOM_RETURN_IF_ERROR(plugin.status());
   return (*plugin)->find(found);
@@ -83,6 +103,7 @@ Result<std::unique_ptr<ops::Backend>> open_backend(config::DeviceKind kind,
     FATHOM_RETURN_IF_ERROR(cpu::CpuDevice::supported());
     return std::unique_ptr<ops::Backend>(std::make_unique<CpuBackend>(threads));
   }
+  const SignalsBlocked blocked;
   const Result<const ops::Plugin*>& plugin = cuda_plugin();
   FATHOM_RETURN_IF_ERROR(plugin.status());
   std::unique_ptr<ops::Backend> opened;
