@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/weight_upload.h"
+
 namespace fathom::model {
 
 namespace {
@@ -61,9 +63,12 @@ class WeightLoader {
 
   Status load(std::shared_ptr<const checkpoint::Checkpoint> source) {
     weights_.source_ = std::move(source);
-    if (!device_.uses_host_memory()) stream_ = device_.create_stream();
+    if (device_.uses_host_memory()) return load_all();
+    auto upload = WeightUpload::create(device_);
+    FATHOM_RETURN_IF_ERROR(upload.status());
+    upload_ = std::move(upload).value();
     FATHOM_RETURN_IF_ERROR(load_all());
-    return finish_copies();
+    return upload_->finish();
   }
 
  private:
@@ -125,7 +130,7 @@ class WeightLoader {
     Result<std::byte*> to = take(bytes);
     FATHOM_RETURN_IF_ERROR(to.status());
     view.data = *to;
-    device_.copy_to_device(*stream_, view.data, from, bytes);
+    upload_->add(view.data, from, bytes);
     return {};
   }
 
@@ -189,12 +194,11 @@ class WeightLoader {
     return {};
   }
 
-  // What was allocated on the way to the device is not needed once it is there.
-  Status finish_copies() {
-    if (stream_ == nullptr) return {};
-    FATHOM_RETURN_IF_ERROR(stream_->synchronize());
+  // What was allocated on the way to the device is not needed once it has been read.
+  void forget_copied() {
+    if (upload_ == nullptr) return;
+    upload_->flush();
     copied_from_.clear();
-    return {};
   }
 
   // The tensor as float32: where it lies, or widened into memory of its own.
@@ -262,7 +266,8 @@ class WeightLoader {
     }
     FATHOM_RETURN_IF_ERROR(place(to.key_up_transposed));
     FATHOM_RETURN_IF_ERROR(place(to.value_up));
-    return finish_copies();
+    forget_copied();
+    return {};
   }
 
   Status attention(const std::string& prefix, AttentionWeights& to) {
@@ -308,8 +313,8 @@ class WeightLoader {
   Device& device_;
   Mutation mutation_;
   Weights& weights_;
-  std::unique_ptr<Stream> stream_;  // of copies to the device; none where there are none
-  std::byte* chunk_ = nullptr;      // what is left of the last shared buffer
+  std::unique_ptr<WeightUpload> upload_;  // none where the device uses the host's memory
+  std::byte* chunk_ = nullptr;            // what is left of the last shared buffer
   std::size_t chunk_left_ = 0;
   std::list<std::vector<std::byte>> copied_from_;  // host memory on its way to the device
 };
