@@ -47,8 +47,9 @@ void WeightUpload::add(void* to, const void* from, std::size_t bytes) {
     if (used_ == kBlockBytes) flush();
     const std::size_t taken = std::min(bytes, kBlockBytes - used_);
     for (std::size_t done = 0; done < taken; done += kSliceBytes) {
-      parts_.push_back(
-          {next_to + done, next_from + done, used_ + done, std::min(kSliceBytes, taken - done)});
+      parts_.push_back({next_to + done, next_from + done, used_ + done,
+                        std::min(kSliceBytes, taken - done),
+                        std::exchange(buffer_changed_, false)});
     }
     used_ = std::min(rounded(used_ + taken), kBlockBytes);
     next_to += taken;
@@ -70,8 +71,8 @@ void WeightUpload::send_parts(const std::byte* block) {
     const Part& begin = parts_[first];
     std::size_t end = first + 1;
     std::size_t bytes = begin.bytes;
-    // What is between two tensors on the device belongs to nobody: the gap travels with them.
-    for (; end < parts_.size() &&
+    // What is between two tensors of a buffer belongs to nobody: the gap travels with them.
+    for (; end < parts_.size() && !parts_[end].begins_buffer &&
            parts_[end].to - begin.to == static_cast<std::ptrdiff_t>(parts_[end].at - begin.at);
          ++end) {
       bytes = parts_[end].at - begin.at + parts_[end].bytes;

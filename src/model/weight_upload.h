@@ -12,8 +12,8 @@
 namespace fathom::model {
 
 // Brings weights from mapped files to a device with memory of its own: threads read the pages into
-// one of two blocks of pinned memory while the other is on its way. Neighbours that lie side by
-// side on the device travel in one copy.
+// one of two blocks of pinned memory while the other is on its way. Neighbours in one buffer
+// of the device travel in one copy.
 //
 // Threads: one.
 class WeightUpload {
@@ -27,6 +27,8 @@ class WeightUpload {
 
   // Copies `bytes` bytes to the device's memory. `from` must stay until the next flush().
   void add(void* to, const void* from, std::size_t bytes);
+  // What is added from now on lies in another buffer of the device than what was added before.
+  void change_buffer() { buffer_changed_ = true; }
   // Reads all that was added: its host memory may go.
   void flush();
   // The same, and waits until it has arrived.
@@ -39,6 +41,7 @@ class WeightUpload {
     const std::byte* from = nullptr;
     std::size_t at = 0;  // in the block
     std::size_t bytes = 0;
+    bool begins_buffer = false;
   };
   struct Block {
     Buffer memory;
@@ -56,6 +59,7 @@ class WeightUpload {
   std::size_t current_ = 0;
   std::size_t used_ = 0;  // of the current block
   std::vector<Part> parts_;
+  bool buffer_changed_ = false;
   Status failure_;
 };
 

@@ -143,6 +143,7 @@ class WeightLoader {
       const std::size_t size = std::max(rounded, kChunkBytes);
       Result<Buffer> buffer = device_.allocate(size);
       FATHOM_RETURN_IF_ERROR(buffer.status());
+      if (upload_ != nullptr) upload_->change_buffer();
       chunk_ = static_cast<std::byte*>(buffer->data());
       chunk_left_ = size;
       weights_.owned_.push_back(std::move(buffer).value());

@@ -335,6 +335,27 @@ TEST(SparseAttention, StaysWithinItsBoundOfTheSoftmaxInDouble) {
   }
 }
 
+TEST(SparseAttention, PaddingRowsAreZeroAndTouchNoOthers) {
+  on_every_instruction_set([] {
+    std::mt19937 random(8);
+    CpuStream stream(1);
+    Step step(layout_of(DType::kBF16, 64, 16), DType::kBF16, 4, {70, 1}, random);
+    HostTensor without = room_for(step);
+    sparse_attention(stream, step.args(0, 2, without.view()));
+    HostTensor y = room_for(step);
+    ops::SparseAttentionArgs args = step.args(0, 2, y.view());
+    HostTensor counts(DType::kI32, {2});
+    counts.set_ints({70, 0});
+    args.count = counts.view();
+
+    sparse_attention(stream, args);
+
+    const std::int64_t row = y.elements() / 3;  // there is room for one more
+    for (std::int64_t i = 0; i < row; ++i) ASSERT_EQ(y.code(i), without.code(i));
+    for (std::int64_t i = row; i < 2 * row; ++i) ASSERT_EQ(y.get(i), 0.0F);
+  });
+}
+
 TEST(SparseAttention, TakesNoRows) {
   std::mt19937 random(6);
   CpuStream stream(1);

@@ -142,6 +142,62 @@ TEST(Rope, RotatesPartsOfWiderRowsInBothPairings) {
   }
 }
 
+TEST(Rope, LeavesPaddingRowsAsTheyWere) {
+  CpuStream stream(1);
+  Tables tables(4);
+  HostTensor x(DType::kF32, {3, 1, 8});
+  for (std::int64_t i = 0; i < x.elements(); ++i) x.set(i, 1);
+  HostTensor where(DType::kI32, {3});
+  where.set_ints({7, -1, 7});
+
+  rope(stream, {x.view(), x.view(), where.view(), tables.cos.view(), tables.sin.view(),
+                ops::RopePairing::kInterleaved});
+
+  for (std::int64_t i = 8; i < 16; ++i) EXPECT_EQ(x.get(i), 1.0F);
+  EXPECT_NE(x.get(0), 1.0F);
+  EXPECT_EQ(bits_of(x.get(0)), bits_of(x.get(16)));
+}
+
+TEST(FillIds, CodesBecomeTheTokensTheyStandFor) {
+  CpuStream stream(1);
+  HostTensor ids(DType::kI32, {5});
+  ids.set_ints({7, -1, 0, -3, -1});
+  HostTensor tokens(DType::kI32, {3});
+  tokens.set_ints({40, 41, 42});
+
+  fill_ids(stream, {ids.view(), tokens.view()});
+
+  HostTensor expected(DType::kI32, {5});
+  expected.set_ints({7, 40, 0, 42, 40});
+  EXPECT_EQ(ids.content(), expected.content());
+}
+
+TEST(FillIds, StopsAtACodeOfNoToken) {
+  CpuStream stream(1);
+  HostTensor ids(DType::kI32, {1});
+  ids.set_ints({-4});
+  HostTensor tokens(DType::kI32, {3});
+  tokens.set_ints({40, 41, 42});
+
+  EXPECT_DEATH(fill_ids(stream, {ids.view(), tokens.view()}), "shape");
+}
+
+TEST(Scatter, WritesTheEntriesItNamesAndNoOthers) {
+  CpuStream stream(1);
+  HostTensor index(DType::kI32, {3});
+  index.set_ints({4, 0, 2});
+  HostTensor values(DType::kI32, {3});
+  values.set_ints({14, 10, 12});
+  HostTensor table(DType::kI32, {5});
+  table.set_ints({0, 1, 2, 3, 4});
+
+  scatter(stream, {index.view(), values.view(), table.view()});
+
+  HostTensor expected(DType::kI32, {5});
+  expected.set_ints({10, 1, 12, 3, 14});
+  EXPECT_EQ(table.content(), expected.content());
+}
+
 // A quarter turn of (1, 2, 3, 4): neighbours pair 1-2 and 3-4, halves pair 1-3 and 2-4.
 TEST(Rope, PairsWhatItsNameSays) {
   CpuStream stream(1);

@@ -290,6 +290,25 @@ TEST(StoreCache, BytesDependOnNeitherThreadsNorNeighbours) {
   EXPECT_EQ(store(one, 1), want);
 }
 
+TEST(StoreCache, PaddingRowsWriteNothing) {
+  CpuStream stream(1);
+  Tokens tokens;
+  tokens.positions.set_ints({-1, -1, -1, -1});
+  const config::KvLayout layout = layout_of(DType::kBF16, DType::kF8E4M3);
+  Cache index(layout.index_page_bytes());
+  Cache latent(layout.latent_page_bytes());
+  HostTensor key(DType::kBF16, {4, 128});
+  HostTensor numbers(DType::kBF16, {4, 512});
+  HostTensor rotated(DType::kBF16, {4, 64});
+
+  store_index_key(stream, {key.view(), tokens.view(), {index.bytes.view(), layout}});
+  store_latent(stream,
+               {numbers.view(), rotated.view(), tokens.view(), {latent.bytes.view(), layout}});
+
+  index.expect_the_rest_untouched();
+  latent.expect_the_rest_untouched();
+}
+
 TEST(StoreCache, StopsAtAPagePastTheCache) {
   CpuStream stream(1);
   Tokens tokens;
