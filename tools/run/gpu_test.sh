@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# ./run gpu-test [FILTER]: the tests that need a GPU, from a bundle with tests (./run bundle --tests) that was
-# brought to this machine with the repository, in build/bundle. Needs bash, tar, xz and awk. A table comes
-# last; what ran where is kept in docs/gpu-runs.md. Fails when a case fails or is skipped.
+# ./run gpu-test [FILTER]: the tests that need a GPU, from a bundle with tests (./run bundle --tests)
+# that was brought to this machine with the repository, in build/bundle. Needs bash, tar, xz and awk. A
+# table comes last; what ran where is kept in docs/gpu-runs.md. Fails when a case fails or is skipped.
+#
+# With FATHOM_COMPUTE_SANITIZER=PATH/compute-sanitizer the operations run under its tools instead, each for
+# ten minutes at most.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tools/run/common.sh
@@ -23,6 +26,28 @@ filter=${1:-*}
 table=build/gpu-test/table.txt
 : >$table
 failed=0
+
+finish() {
+  say
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
+  cat $table
+  exit $failed
+}
+
+if [ -n "${FATHOM_COMPUTE_SANITIZER:-}" ]; then
+  for tool in memcheck initcheck racecheck synccheck; do
+    log=build/gpu-test/$tool.log
+    begin=$(now_ms)
+    status=0
+    timeout 600 "$FATHOM_COMPUTE_SANITIZER" --tool $tool --error-exitcode 9 \
+      "$bundle/bin/cuda_ops_test" --gtest_filter="$filter" >"$log" 2>&1 || status=$?
+    [ $status -eq 0 ] || { failed=1; grep -v "^\[" "$log" | head -n 40; }
+    printf '%-12s status %3s %7s s  %s\n' $tool $status $((($(now_ms) - begin) / 1000)) \
+      "$(grep "SUMMARY" "$log" | tail -n 1 | sed 's/=* *//')" >>$table
+  done
+  finish
+fi
+
 for program in "$bundle"/bin/cuda_*_test; do
   name=${program##*/}
   log=build/gpu-test/$name.log
@@ -41,7 +66,4 @@ for program in "$bundle"/bin/cuda_*_test; do
   printf '%-20s %3s passed %3s failed %3s skipped %7s s  status %s\n' "$name" "$passed" "$wrong" "$skipped" \
     "$((took / 1000)).$((took % 1000 / 100))" "$status" >>$table
 done
-say
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
-cat $table
-exit $failed
+finish

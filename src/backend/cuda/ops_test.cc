@@ -84,7 +84,9 @@ TEST_F(CudaOps, SiluAndRope) {
     Twin y = poisoned(type, {9, 515});
     Twin heads = normal(type, {9, 4, 64});
     Twin halves = normal(type, {9, 4, 64});
-    Twin positions = integers({9}, random_integers(9, 100));
+    std::vector<std::int32_t> places = random_integers(9, 100);
+    places[4] = -1;  // padding
+    Twin positions = integers({9}, places);
     Twin cos = normal(DType::kF32, {100, 32});
     Twin sin = normal(DType::kF32, {100, 32});
     on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
@@ -242,7 +244,8 @@ constexpr CacheCase kCacheCases[] = {{DType::kBF16, DType::kBF16, 512, 64, 128, 
                                      {DType::kF8E4M3, DType::kBF16, 64, 16, 32, 4, 8},
                                      {DType::kF32, DType::kF32, 64, 16, 32, 4, 4}};
 
-// Two sequences: 200 and 70 tokens in pages out of order, then attention of a few of their rows.
+// Two sequences: 200 and 70 tokens in pages out of order, then attention of their rows; two padding
+// rows among them.
 TEST_F(CudaOps, CachesIndexerAndAttention) {
   for (const CacheCase& one : kCacheCases) {
     SCOPED_TRACE(std::string(dtype_name(one.latent)) + " c " + std::to_string(one.c));
@@ -253,7 +256,7 @@ TEST_F(CudaOps, CachesIndexerAndAttention) {
     layout.rope_dim = one.r;
     layout.index_dim = one.d;
     constexpr std::int64_t kPages = 9;
-    constexpr std::int64_t kTokens = 270;
+    constexpr std::int64_t kTokens = 272;
     constexpr std::int64_t kSelected = 130;
     const std::int64_t heads = one.heads;
     std::vector<std::int32_t> places;
@@ -262,6 +265,9 @@ TEST_F(CudaOps, CachesIndexerAndAttention) {
       places.push_back(i < 200 ? i : i - 200);
       owners.push_back(i < 200 ? 0 : 1);
     }
+    places[270] = places[271] = -1;
+    std::swap(places[0], places[270]);
+    std::swap(owners[0], owners[270]);
     Twin positions = integers({kTokens}, places);
     Twin sequences = integers({kTokens}, owners);
     Twin table = integers({2, 4}, {3, 7, 0, 5, 8, 2, 1, 1});
@@ -306,6 +312,20 @@ TEST_F(CudaOps, CachesIndexerAndAttention) {
     expect_equal(y, "sparse_attention");
     expect_equal(loaded, "load_latent");
   }
+}
+
+TEST_F(CudaOps, InputsOfAStep) {
+  Twin ids = integers({6}, {5, -1, 0, -700, -2, 9});
+  Twin tokens = integers({700}, random_integers(700, 1000));
+  Twin index = integers({3}, {299, 0, 17});
+  Twin values = integers({3}, {1, 2, 3});
+  Twin table = poisoned(DType::kI32, {300});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.fill_ids(s, {view(ids), view(tokens)});
+    ops.scatter(s, {view(index), view(values), view(table)});
+  });
+  expect_equal(ids, "fill_ids");
+  expect_equal(table, "scatter");
 }
 
 TEST_F(CudaOps, SelectionOfManyEqualScores) {

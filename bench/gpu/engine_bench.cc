@@ -1,0 +1,254 @@
+// fathom-tiny on this machine's GPU and CPU: tokens a second at batch 1 and 64, what of a step's
+// time is the host's with and without graphs and a step launched ahead, the rate at which weights
+// reach the device, and the time from exec to ready. $FATHOM_HOME names the folder of models/.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+#include "backend/cpu/cpu_ops.h"
+#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/cuda_ops.h"
+#include "bench/table.h"
+#include "model/tensor_table.h"
+#include "model/weight_upload.h"
+#include "support/engine_runner.h"
+#include "system/server_process.h"
+
+namespace fathom::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using test_support::EngineRunner;
+using test_support::EngineRunnerOptions;
+
+constexpr std::int32_t kContext = 2048;
+constexpr std::int32_t kPrompt = 64;
+constexpr std::int32_t kAnswer = 512;
+constexpr int kCpuThreads = 16;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+double median(std::vector<double> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  return numbers[numbers.size() / 2];
+}
+
+struct Setting {
+  const char* name;
+  bool gpu;
+  bool overlap;
+  bool graphs;
+};
+
+EngineRunnerOptions options_for(const Setting& setting, std::int32_t batch) {
+  EngineRunnerOptions options;
+  options.threads = kCpuThreads;
+  options.kv_cache_dtype = config::KvCacheDType::kBF16;
+  options.pages = batch * (kPrompt + kAnswer + 64) / config::kPageTokens + 64;
+  options.engine.context_tokens = kContext;
+  options.engine.max_running = batch;
+  options.engine.chunk_tokens = 2048;
+  options.engine.overlap = setting.overlap;
+  if (setting.graphs) options.engine.graph_batches = {batch};
+  return options;
+}
+
+// Seconds of a decode step: of `batch` requests, all of the same lengths.
+double step_seconds(const std::string& folder, const Setting& setting, std::int32_t batch) {
+  const EngineRunnerOptions options = options_for(setting, batch);
+  std::unique_ptr<EngineRunner> engine;
+  if (setting.gpu) {
+    engine = std::make_unique<EngineRunner>(folder, options, cuda::CudaDevice::open(0).value(),
+                                            cuda::make_cuda_ops());
+  } else {
+    engine = std::make_unique<EngineRunner>(folder, options);
+  }
+  std::vector<double> seconds;
+  for (int round = 0; round < 4; ++round) {
+    std::vector<wire::RequestId> ids;
+    const auto begin = Clock::now();
+    for (std::int32_t i = 0; i < batch; ++i) {
+      wire::GenerateRequest request;
+      for (std::int32_t j = 0; j < kPrompt; ++j) request.prompt.push_back((i * 31 + j * 7) % 3000);
+      request.sampling.temperature = 0;
+      request.sampling.ignore_eos = true;
+      request.sampling.max_new_tokens = kAnswer;
+      ids.push_back(engine->submit(std::move(request)));
+    }
+    for (const wire::RequestId id : ids) engine->wait(id);
+    if (round > 0) seconds.push_back(seconds_since(begin) / kAnswer);
+  }
+  return median(seconds);
+}
+
+// Seconds of a decode step on the device alone: its graph, run again and again.
+double device_seconds(const std::string& folder, std::int32_t batch) {
+  const auto device = cuda::CudaDevice::open(0).value();
+  const auto ops = cuda::make_cuda_ops();
+  const config::ModelConfig config = config::load_model_config(folder).value();
+  const std::shared_ptr<const checkpoint::Checkpoint> checkpoint =
+      checkpoint::Checkpoint::open(folder, model::expected_tensors(config)).value();
+  const auto weights =
+      model::Weights::load(config, checkpoint, config::Arithmetic::kDeployed, *device).value();
+  model::ModelOptions options;
+  options.max_tokens = batch;
+  options.max_logit_rows = batch;
+  options.max_positions = kContext;
+  const auto model = model::Model::create(config, *weights, *ops, *device, options).value();
+  const config::KvLayout layout =
+      config::make_kv_layout(config, config::Arithmetic::kDeployed, config::KvCacheDType::kBF16)
+          .value();
+  constexpr std::int32_t kPages = kContext / config::kPageTokens;
+  cache::KvStore store =
+      cache::KvStore::create(*device, layout, config.layers_with_cache(), batch * kPages).value();
+  const auto stream = device->create_stream();
+  std::vector<Buffer> buffers;
+  const auto upload = [&](const std::vector<std::int32_t>& numbers) {
+    buffers.push_back(device->allocate(numbers.size() * 4).value());
+    device->copy_to_device(*stream, buffers.back().data(), numbers.data(), numbers.size() * 4);
+    FATHOM_CHECK(stream->synchronize().ok());
+    return TensorView(buffers.back().data(), DType::kI32,
+                      {static_cast<std::int64_t>(numbers.size())});
+  };
+  std::vector<std::int32_t> rows;
+  std::vector<std::int32_t> pages;
+  for (std::int32_t i = 0; i < batch; ++i) rows.push_back(i);
+  for (std::int32_t i = 0; i < batch * kPages; ++i) pages.push_back(i);
+  // The middle of the answers that the engine gives.
+  const std::vector<std::int32_t> positions(static_cast<std::size_t>(batch), kPrompt + kAnswer / 2);
+  model::Batch step;
+  step.ids = upload(rows);
+  step.tokens.positions = upload(positions);
+  step.tokens.sequences = upload(rows);
+  step.tokens.page_table = upload(pages).reshape({batch, kPages});
+  step.logit_rows = upload(rows);
+  step.max_position = positions.front();
+  const auto enqueue = [&]() -> Status { return model->forward(*stream, step, store).status(); };
+  FATHOM_CHECK(enqueue().ok());
+  FATHOM_CHECK(stream->synchronize().ok());
+  const auto graph = device->capture(*stream, enqueue).value();
+  constexpr int kRuns = 300;
+  std::vector<double> seconds;
+  for (int round = 0; round < 5; ++round) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < kRuns; ++i) graph->launch(*stream);
+    FATHOM_CHECK(stream->synchronize().ok());
+    seconds.push_back(seconds_since(begin) / kRuns);
+  }
+  return median(seconds);
+}
+
+void bench_steps(const std::string& folder) {
+  constexpr Setting kSettings[] = {{"CPU, 16 threads", false, false, false},
+                                   {"GPU, step by step", true, false, false},
+                                   {"GPU, a step ahead", true, true, false},
+                                   {"GPU, graphs", true, false, true},
+                                   {"GPU, graphs, a step ahead", true, true, true}};
+  const Table table({{"fathom-tiny", 26},
+                     {"batch", 6},
+                     {"step us", 9},
+                     {"device us", 10},
+                     {"host gap us", 12},
+                     {"tokens/s", 9}});
+  for (const std::int32_t batch : {1, 64}) {
+    const double device = device_seconds(folder, batch);
+    for (const Setting& setting : kSettings) {
+      const double step = step_seconds(folder, setting, batch);
+      table.row({setting.name, std::to_string(batch), number(step * 1e6, 1),
+                 setting.gpu ? number(device * 1e6, 1) : "-",
+                 setting.gpu ? number((step - device) * 1e6, 1) : "-", number(batch / step, 0)});
+    }
+  }
+}
+
+// From files that are in the page cache.
+void bench_load() {
+  constexpr std::size_t kBytes = std::size_t{8} << 30;
+  constexpr std::size_t kTensor = (std::size_t{14} << 20) + 256;
+  const int file = memfd_create("weights", MFD_CLOEXEC);
+  FATHOM_CHECK(file >= 0 && ftruncate(file, kBytes) == 0);
+  void* const written = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  FATHOM_CHECK(written != MAP_FAILED);
+  std::memset(written, 42, kBytes);
+  munmap(written, kBytes);
+  const auto device = cuda::CudaDevice::open(0).value();
+  const Buffer memory = device->allocate(kBytes).value();
+  std::vector<double> staged;
+  std::vector<double> plain;
+  for (int round = 0; round < 3; ++round) {
+    for (const bool through_staging : {true, false}) {
+      // Mapped anew: a first read takes its page faults.
+      auto* const from =
+          static_cast<std::byte*>(mmap(nullptr, kBytes, PROT_READ, MAP_SHARED, file, 0));
+      FATHOM_CHECK(from != MAP_FAILED);
+      auto* const to = static_cast<std::byte*>(memory.data());
+      const auto stream = device->create_stream();
+      const auto upload = model::WeightUpload::create(*device).value();
+      const auto begin = Clock::now();
+      for (std::size_t at = 0; at + kTensor <= kBytes; at += kTensor) {
+        if (through_staging) {
+          upload->add(to + at, from + at, kTensor);
+        } else {
+          device->copy_to_device(*stream, to + at, from + at, kTensor);
+        }
+      }
+      FATHOM_CHECK(upload->finish().ok() && stream->synchronize().ok());
+      (through_staging ? staged : plain)
+          .push_back(static_cast<double>(kBytes) / seconds_since(begin));
+      munmap(from, kBytes);
+    }
+  }
+  close(file);
+  std::printf(
+      "\nload, 8 GiB from the page cache: %.1f GB/s through pinned memory, %.1f GB/s by the "
+      "driver's own copies\n",
+      median(staged) / 1e9, median(plain) / 1e9);
+}
+
+void bench_start() {
+  const std::string program =
+      (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "fathom").string();
+  for (const bool graphs : {true, false}) {
+    std::vector<double> seconds;
+    for (int i = 0; i < 5; ++i) {
+      std::vector<std::string> args = {"--device", "cuda"};
+      if (!graphs) args.emplace_back("--disable-cuda-graph");
+      const auto begin = Clock::now();
+      system_test::ServerProcess server(program, args);
+      FATHOM_CHECK(server.wait_until_ready());
+      seconds.push_back(seconds_since(begin));
+    }
+    std::printf("exec to ready, fathom-tiny, %s: %.2f s (median of 5)\n",
+                graphs ? "default graphs" : "no graphs", median(seconds));
+  }
+}
+
+int run() {
+  const char* const home = std::getenv("FATHOM_HOME");  // NOLINT(concurrency-mt-unsafe)
+  const auto device = cuda::CudaDevice::open(0);
+  if (home == nullptr || !device.ok()) {
+    std::fprintf(stderr, "cuda_engine_bench: %s\n",
+                 home == nullptr ? "set FATHOM_HOME" : device.status().message().c_str());
+    return 1;
+  }
+  std::printf("%s\n", std::string((*device)->name()).c_str());
+  bench_load();
+  bench_start();
+  bench_steps(std::string(home) + "/models/fathom-tiny");
+  return 0;
+}
+
+}  // namespace
+}  // namespace fathom::bench
+
+int main() { return fathom::bench::run(); }
