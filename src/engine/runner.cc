@@ -79,9 +79,15 @@ struct Runner::State {
                              std::int64_t drawing);
   void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
   void download(const Buffer& from, void* to, std::int64_t numbers);
-  const DecodeGraph* graph_for(std::span<const Work> work,
-                               std::int32_t max_position,
-                               std::int64_t& batch) const;
+  // The rows of `work` together; leaves them in `segments`.
+  struct Extent {
+    std::int64_t rows = 0;
+    std::int32_t max_position = 0;
+  };
+  Extent measure(std::span<const Work> work);
+  void apply_updates(const StepInputs& inputs);
+  void download_results(const Slot& slot);
+  const GraphPair* graphs_for(std::span<const Work> work) const;
   Result<DecodeGraph> capture(std::int32_t batch, std::int32_t max_position);
 };
 
@@ -152,19 +158,50 @@ void Runner::State::download(const Buffer& from, void* to, std::int64_t numbers)
                       static_cast<std::size_t>(numbers) * sizeof(std::int32_t));
 }
 
-// The graph of the smallest batch that holds `work`, when all of it draws from a row each.
-const DecodeGraph* Runner::State::graph_for(std::span<const Work> work,
-                                            std::int32_t max_position,
-                                            std::int64_t& batch) const {
+// The graphs of the smallest batch that holds `work`, when all of it draws from a row each.
+const GraphPair* Runner::State::graphs_for(std::span<const Work> work) const {
   const auto size = static_cast<std::int32_t>(work.size());
   if (graphs.empty() || size > graphs.back().batch) return nullptr;
   for (const Work& each : work) {
     if (each.rows != 1 || !each.draws) return nullptr;
   }
-  const auto found = std::find_if(graphs.begin(), graphs.end(),
-                                  [size](const GraphPair& pair) { return pair.batch >= size; });
-  batch = found->batch;
-  return max_position < config.index_topk ? &found->whole : &found->selected;
+  return &*std::find_if(graphs.begin(), graphs.end(),
+                        [size](const GraphPair& pair) { return pair.batch >= size; });
+}
+
+Runner::State::Extent Runner::State::measure(std::span<const Work> work) {
+  Extent extent;
+  segments.clear();
+  for (const Work& each : work) {
+    segments.push_back({each.sequence->slot, static_cast<std::int32_t>(extent.rows), each.rows,
+                        each.first + each.rows});
+    extent.rows += each.rows;
+    extent.max_position = std::max(extent.max_position, each.first + each.rows - 1);
+  }
+  FATHOM_CHECK(extent.rows <= options.max_rows);
+  return extent;
+}
+
+void Runner::State::apply_updates(const StepInputs& inputs) {
+  if (updates.empty()) return;
+  const std::int64_t cells = options.max_sequences * pages_of_sequence();
+  const ops::ScatterArgs args{inputs.cell.view, inputs.page.view,
+                              page_table.view(DType::kI32, {cells})};
+  require_valid(args);
+  ops.scatter(*stream, args);
+  updates.clear();
+}
+
+void Runner::State::download_results(const Slot& slot) {
+  const LogitRows& chosen = slot.chosen;
+  const StepOutputs& to = slot.outputs;
+  const std::int64_t rows = chosen.count();
+  download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
+  if (!chosen.scored) return;
+  download(logprob, to.logprob, rows);
+  download(top_ids, to.top_ids, rows * chosen.top);
+  download(top_logprobs, to.top_logprobs, rows * chosen.top);
+  download(asked_logprobs, to.asked_logprobs, rows * chosen.asked);
 }
 
 // The batch has padding alone, so the run before the capture, in which the device may still load
@@ -300,55 +337,33 @@ Status Runner::launch(std::vector<Work> work) {
   const LogitRows& chosen = slot.chosen;
   FATHOM_CHECK(chosen.count() <= state.options.max_logit_rows);
 
-  std::int64_t rows = 0;
-  std::int32_t max_position = 0;
-  state.segments.clear();
-  for (const Work& each : slot.work) {
-    state.segments.push_back(
-        {each.sequence->slot, static_cast<std::int32_t>(rows), each.rows, each.first + each.rows});
-    rows += each.rows;
-    max_position = std::max(max_position, each.first + each.rows - 1);
-  }
-  FATHOM_CHECK(rows <= state.options.max_rows);
-  std::int64_t logit_rows = chosen.count();
-  std::int64_t padded = rows;
-  const DecodeGraph* const graph = state.graph_for(slot.work, max_position, padded);
-  if (graph != nullptr) logit_rows = padded;
+  const State::Extent extent = state.measure(slot.work);
+  const GraphPair* const pair = state.graphs_for(slot.work);
+  const std::int64_t rows = pair != nullptr ? pair->batch : extent.rows;
 
   state.arena.begin(slot.inputs);
-  StepInputs inputs = StepInputs::lay_out(state.arena, padded, logit_rows);
+  StepInputs inputs =
+      StepInputs::lay_out(state.arena, rows, pair != nullptr ? rows : chosen.count());
   inputs.fill(slot.work, chosen);
   if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen);
   inputs.take_updates(state.arena, state.updates);
   state.arena.upload(*state.stream);
-  if (!state.updates.empty()) {
-    const std::int64_t cells = state.options.max_sequences * state.pages_of_sequence();
-    const ops::ScatterArgs scatter{inputs.cell.view, inputs.page.view,
-                                   state.page_table.view(DType::kI32, {cells})};
-    require_valid(scatter);
-    state.ops.scatter(*state.stream, scatter);
-    state.updates.clear();
-  }
+  state.apply_updates(inputs);
   TensorView logits;
-  if (graph != nullptr) {
-    graph->graph->launch(*state.stream);
-    logits = graph->logits;
+  if (pair != nullptr) {
+    const bool whole = extent.max_position < state.config.index_topk;
+    const DecodeGraph& graph = whole ? pair->whole : pair->selected;
+    graph.graph->launch(*state.stream);
+    logits = graph.logits;
   } else {
-    model::Batch batch = state.batch_of(inputs, max_position);
+    model::Batch batch = state.batch_of(inputs, extent.max_position);
     batch.segments = state.segments;
     const Result<TensorView> computed = state.compute(inputs, batch, chosen.drawing);
     FATHOM_RETURN_IF_ERROR(computed.status());
     logits = *computed;
   }
   if (chosen.scored) state.score(inputs, chosen, logits);
-  const StepOutputs& outputs = slot.outputs;
-  state.download(state.drawn, outputs.token, chosen.scored ? chosen.count() : chosen.drawing);
-  if (chosen.scored) {
-    state.download(state.logprob, outputs.logprob, chosen.count());
-    state.download(state.top_ids, outputs.top_ids, chosen.count() * chosen.top);
-    state.download(state.top_logprobs, outputs.top_logprobs, chosen.count() * chosen.top);
-    state.download(state.asked_logprobs, outputs.asked_logprobs, chosen.count() * chosen.asked);
-  }
+  state.download_results(slot);
   slot.done->record(*state.stream);
   state.next_slot = (state.next_slot + 1) % kMaxUnderWay;
   ++state.under_way;

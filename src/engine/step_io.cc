@@ -69,8 +69,9 @@ void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
     FATHOM_CHECK(each.rows > 0 && row + each.rows <= rows);
     FATHOM_CHECK(each.first + each.rows <= sequence.known());
     for (std::int32_t i = 0; i < each.rows; ++i, ++row) {
-      ids.host[row] = sequence.tokens[static_cast<std::size_t>(each.first + i)];
-      positions.host[row] = each.first + i;
+      const std::int32_t position = each.first + i;
+      ids.host[row] = sequence.tokens[static_cast<std::size_t>(position)];
+      positions.host[row] = position;
       sequences.host[row] = sequence.slot;
     }
   }

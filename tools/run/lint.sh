@@ -42,9 +42,17 @@ as_sources() {
   done
 }
 
-compiled() { sed -n 's/^ *"file": "\(.*\)",\{0,1\}$/\1/p' $tree/compile_commands.json; }
+compiled() {
+  sed -n 's/^ *"file": "\(.*\.cc\)",\{0,1\}$/\1/p' "$1/compile_commands.json" | sed "s|^$PWD/||" | sort -u
+}
 
-everything=$(compiled | sed "s|^$PWD/||" | sort -u)
+# Files that the CUDA tree alone compiles are linted as it does, where there is one.
+everything=$(compiled $tree)
+export cuda_files=
+if [ -e build/cuda/compile_commands.json ]; then
+  cuda_files=$(comm -13 <(printf '%s\n' "$everything") <(compiled build/cuda))
+  everything=$(printf '%s\n%s\n' "$everything" "$cuda_files" | grep . | sort -u)
+fi
 if [ "${1:-}" = --all ]; then
   candidates=$everything
   cap=1000000
@@ -61,6 +69,7 @@ export tree work
 status=0
 grep . <<<"$chosen" | xargs -r -d '\n' -P "$processors" -n 1 bash -c '
   log=$work/${1//\//_}
+  if grep -Fxq -e "$1" <<<"$cuda_files"; then tree=build/cuda; fi
   clang-tidy -p "$tree" --quiet "$1" >"$log" 2>&1 || mv "$log" "$log.failed"' lint || status=1
 for log in "$work"/*.failed; do
   [ -e "$log" ] || continue

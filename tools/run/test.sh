@@ -168,6 +168,7 @@ done
 if cuda_possible; then
   part build "cuda build" tree_build cuda fathom_gpu_programs
 fi
+part system "bundle" run_check "a bundle runs in an empty root" tools/run/bundle.sh
 if [ $all = yes ]; then
   part build "debug build" tree_build debug
   # Without optimisation the kernels are a hundred times slower: unit tests alone, in their short form.

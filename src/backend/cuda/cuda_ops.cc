@@ -83,7 +83,7 @@ class CudaOps final : public ops::OpSet {
     launch(s, cuda::select, a, "select", a.selected);
   }
   void sparse_attention(Stream& s, const ops::SparseAttentionArgs& a) const override {
-    launch(s, cuda::sparse_attention, a, "sparse_attention", a.y);
+    launch(s, cuda::sparse_attention, a, "sparse_attention", a.selected);
   }
   void load_latent(Stream& s, const ops::LoadLatentArgs& a) const override {
     launch(s, cuda::load_latent, a, "load_latent", a.y);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <gmock/gmock.h>
+
 #include "backend/cuda/twin_testing.h"
 #include "config/kv_layout.h"
 
@@ -342,6 +344,33 @@ TEST_F(CudaOps, SelectionOfManyEqualScores) {
   });
   expect_equal(selected, "select");
   expect_equal(count, "counts");
+}
+
+// A selection so wide that its scores have no room in shared memory: the launch is refused, and so
+// is everything that is asked of the stream from then on.
+TEST_F(CudaOps, AFailedLaunchIsToldByNameAndSticks) {
+  config::KvLayout layout;
+  layout.latent_dtype = DType::kBF16;
+  layout.latent_dim = 64;
+  layout.rope_dim = 16;
+  layout.index_dim = 32;
+  constexpr std::int64_t kTooMany = 100000;
+  Twin query = normal(DType::kBF16, {1, 1, 80});
+  Twin selected = poisoned(DType::kI32, {1, kTooMany});
+  Twin one = integers({1}, {0});
+  Twin pages = poisoned(DType::kU8, {1, layout.latent_page_bytes()});
+  Twin y = poisoned(DType::kBF16, {1, 1, 64});
+  const Status told = on_gpu([&](const ops::OpSet& ops, Stream& s, auto view) {
+    const ops::PagedTokens tokens{view(one), view(one), view(one).reshape({1, 1})};
+    ops.sparse_attention(
+        s, {view(query), view(selected), view(one), tokens, {view(pages), layout}, view(y), 1.0F});
+  });
+  ASSERT_FALSE(told.ok());
+  EXPECT_EQ(told.code(), Code::kUnavailable);
+  EXPECT_THAT(told.message(), testing::HasSubstr("sparse_attention of"));
+  EXPECT_THAT(told.message(), testing::HasSubstr("100000"));
+  const Status again = on_gpu([](const ops::OpSet&, Stream&, auto) {});
+  EXPECT_EQ(again.message(), told.message());
 }
 
 }  // namespace

@@ -52,6 +52,13 @@ class TwinTest : public testing::Test {
     ASSERT_TRUE(done.ok()) << done.message();
   }
 
+  // Calls `run` for the GPU alone; what the stream tells then.
+  template <class Run>
+  Status on_gpu(const Run& run) {
+    run(*gpu_ops_, *gpu_stream_, [](Twin& twin) { return twin.view(twin.device.data()); });
+    return gpu_stream_->synchronize();
+  }
+
   // The bytes of both are the same; says where they are not.
   void expect_equal(const Twin& twin, const char* what);
 
