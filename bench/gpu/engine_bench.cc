@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/fast_products.h"
 #include "bench/table.h"
 #include "model/tensor_table.h"
 #include "model/weight_upload.h"
@@ -48,6 +50,7 @@ struct Setting {
   bool gpu;
   bool overlap;
   bool graphs;
+  bool deterministic;
 };
 
 EngineRunnerOptions options_for(const Setting& setting, std::int32_t batch) {
@@ -61,6 +64,11 @@ EngineRunnerOptions options_for(const Setting& setting, std::int32_t batch) {
   options.engine.overlap = setting.overlap;
   if (setting.graphs) options.engine.graph_batches = {batch};
   return options;
+}
+
+std::unique_ptr<ops::OpSet> gpu_ops(bool deterministic) {
+  if (deterministic) return cuda::make_cuda_ops();
+  return cuda::make_cuda_ops(cuda::FastProducts::open().value());
 }
 
 // Seconds of a decode step: of `batch` requests, all of the same lengths.
@@ -92,9 +100,9 @@ double step_seconds(const std::string& folder, const Setting& setting, std::int3
 }
 
 // Seconds of a decode step on the device alone: its graph, without the draw, run again and again.
-double device_seconds(const std::string& folder, std::int32_t batch) {
+double device_seconds(const std::string& folder, std::int32_t batch, bool deterministic) {
   const auto device = cuda::CudaDevice::open(0).value();
-  const auto ops = cuda::make_cuda_ops();
+  const auto ops = gpu_ops(deterministic);
   const config::ModelConfig config = config::load_model_config(folder).value();
   const std::shared_ptr<const checkpoint::Checkpoint> checkpoint =
       checkpoint::Checkpoint::open(folder, model::expected_tensors(config)).value();
@@ -120,10 +128,10 @@ double device_seconds(const std::string& folder, std::int32_t batch) {
     return TensorView(buffers.back().data(), DType::kI32,
                       {static_cast<std::int64_t>(numbers.size())});
   };
-  std::vector<std::int32_t> rows;
-  std::vector<std::int32_t> pages;
-  for (std::int32_t i = 0; i < batch; ++i) rows.push_back(i);
-  for (std::int32_t i = 0; i < batch * kPages; ++i) pages.push_back(i);
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(batch));
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<std::int32_t> pages(static_cast<std::size_t>(batch * kPages));
+  std::iota(pages.begin(), pages.end(), 0);
   // The positions that an answer goes through, some of them for all.
   constexpr int kPositions = 8;
   constexpr int kRuns = 100;
@@ -155,11 +163,12 @@ double device_seconds(const std::string& folder, std::int32_t batch) {
 }
 
 void bench_steps(const std::string& folder) {
-  constexpr Setting kSettings[] = {{"CPU, 16 threads", false, false, false},
-                                   {"GPU, step by step", true, false, false},
-                                   {"GPU, a step ahead", true, true, false},
-                                   {"GPU, graphs", true, false, true},
-                                   {"GPU, graphs, a step ahead", true, true, true}};
+  constexpr Setting kSettings[] = {{"CPU, 16 threads", false, false, false, true},
+                                   {"GPU, step by step", true, false, false, false},
+                                   {"GPU, a step ahead", true, true, false, false},
+                                   {"GPU, graphs", true, false, true, false},
+                                   {"GPU, graphs, a step ahead", true, true, true, false},
+                                   {"the same, deterministic", true, true, true, true}};
   const Table table({{"fathom-tiny", 26},
                      {"batch", 6},
                      {"step us", 9},
@@ -167,8 +176,10 @@ void bench_steps(const std::string& folder) {
                      {"host gap us", 12},
                      {"tokens/s", 9}});
   for (const std::int32_t batch : {1, 64}) {
-    const double device = device_seconds(folder, batch);
+    const double fast = device_seconds(folder, batch, false);
+    const double canonical = device_seconds(folder, batch, true);
     for (const Setting& setting : kSettings) {
+      const double device = setting.deterministic ? canonical : fast;
       const double step = step_seconds(folder, setting, batch);
       table.row({setting.name, std::to_string(batch), number(step * 1e6, 1),
                  setting.gpu ? number(device * 1e6, 1) : "-",

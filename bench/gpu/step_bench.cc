@@ -17,6 +17,7 @@
 
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/fast_products.h"
 #include "bench/gpu/synthetic_weights.h"
 #include "bench/gpu/timed_ops.h"
 #include "bench/table.h"
@@ -160,8 +161,8 @@ class Bench {
       : device_(device),
         config_(real_layers(moe_layers)),
         context_(context),
-        ops_(cuda::make_cuda_ops()),
-        timed_(*ops_),
+        canonical_(cuda::make_cuda_ops()),
+        timed_(*canonical_),
         stream_(device.create_stream()) {}
 
   Status make() {
@@ -187,6 +188,19 @@ class Bench {
     std::printf("%s, copies at %.2f TB/s; 1 dense and %d MoE layers, context %d\n",
                 std::string(device_.name()).c_str(), rate_ / 1e12, config_.num_hidden_layers - 1,
                 context_);
+    return {};
+  }
+
+  // Steps from now on: with the deterministic products, or by cuBLASLt where it serves.
+  Status use_fast(bool fast) {
+    if (!fast) {
+      timed_.use(*canonical_);
+      return {};
+    }
+    auto products = cuda::FastProducts::open();
+    FATHOM_RETURN_IF_ERROR(products.status());
+    fast_ = cuda::make_cuda_ops(std::move(products).value());
+    timed_.use(*fast_);
     return {};
   }
 
@@ -232,10 +246,10 @@ class Bench {
  private:
   model::Batch make_batch(std::int32_t batch) {
     buffers_.clear();
-    std::vector<std::int32_t> ids;
     std::vector<std::int32_t> rows(static_cast<std::size_t>(batch));
     std::iota(rows.begin(), rows.end(), 0);
-    for (std::int32_t i = 0; i < batch; ++i) ids.push_back((i * 7919 + 13) % config_.vocab_size);
+    std::vector<std::int32_t> ids = rows;
+    for (std::int32_t& id : ids) id = (id * 7919 + 13) % config_.vocab_size;
     const std::vector<std::int32_t> positions(static_cast<std::size_t>(batch), context_ - 1);
     std::vector<std::int32_t> pages(static_cast<std::size_t>(batch * pages_each_));
     std::iota(pages.begin(), pages.end(), 0);
@@ -271,7 +285,8 @@ class Bench {
   cuda::CudaDevice& device_;
   config::ModelConfig config_;
   std::int32_t context_;
-  std::unique_ptr<ops::OpSet> ops_;
+  std::unique_ptr<ops::OpSet> canonical_;
+  std::unique_ptr<ops::OpSet> fast_;
   TimedOps timed_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<SyntheticWeights> weights_;
@@ -295,14 +310,22 @@ int run(std::int32_t moe_layers, std::int32_t context) {
     std::fprintf(stderr, "cuda_step_bench: %s\n", made.message().c_str());
     return 1;
   }
-  std::vector<Summary> summaries;
-  for (const std::int32_t batch : kBatches) summaries.push_back(bench.run(batch));
-  std::printf("\n");
-  const Table table({{"batch", 8}, {"step ms", 9}, {"floor ms", 9}, {"times", 7}, {"tokens/s", 9}});
-  for (const Summary& one : summaries) {
-    table.row({std::to_string(one.batch), number(one.milliseconds, 2), number(one.floor_ms, 2),
-               number(one.milliseconds / one.floor_ms, 1),
-               number(1e3 * one.batch / one.milliseconds, 0)});
+  for (const bool fast : {false, true}) {
+    std::printf("\n%s\n", fast ? "products by cuBLASLt where it serves" : "deterministic");
+    if (const Status chosen = bench.use_fast(fast); !chosen.ok()) {
+      std::fprintf(stderr, "cuda_step_bench: %s\n", chosen.message().c_str());
+      return 1;
+    }
+    std::vector<Summary> summaries;
+    for (const std::int32_t batch : kBatches) summaries.push_back(bench.run(batch));
+    std::printf("\n");
+    const Table table(
+        {{"batch", 8}, {"step ms", 9}, {"floor ms", 9}, {"times", 7}, {"tokens/s", 9}});
+    for (const Summary& one : summaries) {
+      table.row({std::to_string(one.batch), number(one.milliseconds, 2), number(one.floor_ms, 2),
+                 number(one.milliseconds / one.floor_ms, 1),
+                 number(1e3 * one.batch / one.milliseconds, 0)});
+    }
   }
   return 0;
 }

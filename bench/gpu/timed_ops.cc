@@ -19,7 +19,7 @@ const char* product_name(const ops::LinearArgs& args) {
 
 }  // namespace
 
-TimedOps::TimedOps(const ops::OpSet& ops) : ops_(ops) {}
+TimedOps::TimedOps(const ops::OpSet& ops) : ops_(&ops) {}
 
 TimedOps::~TimedOps() {
   for (const Interval& interval : intervals_) {
@@ -48,7 +48,7 @@ void TimedOps::timed(const char* component,
                      void (ops::OpSet::*op)(Stream&, const Args&) const,
                      Stream& stream,
                      const Args& args) const {
-  if (!timing_) return (ops_.*op)(stream, args);
+  if (!timing_) return (ops_->*op)(stream, args);
   if (used_ == intervals_.size()) {
     Interval& made = intervals_.emplace_back();
     require(cudaEventCreate(&made.begin));
@@ -58,7 +58,7 @@ void TimedOps::timed(const char* component,
   CUstream_st* const handle = static_cast<cuda::CudaStream&>(stream).handle();
   interval.component = component;
   require(cudaEventRecord(interval.begin, handle));
-  (ops_.*op)(stream, args);
+  (ops_->*op)(stream, args);
   require(cudaEventRecord(interval.end, handle));
 }
 

@@ -15,12 +15,14 @@ namespace fathom::bench {
 // told by component. Not for graphs: the events would be captured.
 class TimedOps final : public ops::OpSet {
  public:
-  // `ops` must outlive it.
+  // Every OpSet given must outlive it.
   explicit TimedOps(const ops::OpSet& ops);
   ~TimedOps() override;
   TimedOps(const TimedOps&) = delete;
   TimedOps& operator=(const TimedOps&) = delete;
 
+  // The operations of the next steps.
+  void use(const ops::OpSet& ops) { ops_ = &ops; }
   // Begins a step. Without timing the operations are passed on as they are.
   void begin(bool timing);
   // Milliseconds of the step by component, after the stream has been synchronized.
@@ -67,7 +69,7 @@ class TimedOps final : public ops::OpSet {
              Stream& stream,
              const Args& args) const;
 
-  const ops::OpSet& ops_;
+  const ops::OpSet* ops_;
   bool timing_ = false;
   mutable std::vector<Interval> intervals_;  // events are kept for the next step
   mutable std::size_t used_ = 0;

@@ -23,6 +23,7 @@ class CpuBackend final : public ops::Backend {
   Device& device() override { return device_; }
   const ops::OpSet& ops() const override { return *ops_; }
   ops::DeviceMemory memory() const override { return {}; }
+  std::string kernels() const override { return {}; }
 
  private:
   cpu::CpuDevice device_;
@@ -97,7 +98,7 @@ Status find_gpus(std::vector<config::GpuFacts>& found) {
 }
 
 Result<std::unique_ptr<ops::Backend>> open_backend(config::DeviceKind kind,
-                                                   int index,
+                                                   const ops::BackendOptions& options,
                                                    int threads) {
   if (kind == config::DeviceKind::kCpu) {
     FATHOM_RETURN_IF_ERROR(cpu::CpuDevice::supported());
@@ -107,7 +108,7 @@ Result<std::unique_ptr<ops::Backend>> open_backend(config::DeviceKind kind,
   const Result<const ops::Plugin*>& plugin = cuda_plugin();
   FATHOM_RETURN_IF_ERROR(plugin.status());
   std::unique_ptr<ops::Backend> opened;
-  FATHOM_RETURN_IF_ERROR((*plugin)->open(index, opened));
+  FATHOM_RETURN_IF_ERROR((*plugin)->open(options, opened));
   return opened;
 }
 

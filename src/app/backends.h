@@ -14,8 +14,10 @@ namespace fathom::app {
 // missing: the plug-in library, a driver, a GPU of the right kind. Opens the plug-in, for good.
 Status find_gpus(std::vector<config::GpuFacts>& found);
 
-// The CPU with `threads` threads, or GPU `index` (of those that find_gpus() finds). kUnavailable as
-// above, or when this processor lacks instructions.
-Result<std::unique_ptr<ops::Backend>> open_backend(config::DeviceKind kind, int index, int threads);
+// The CPU with `threads` threads, or a GPU by its index among those that find_gpus() finds.
+// kUnavailable as above, or when this processor lacks instructions.
+Result<std::unique_ptr<ops::Backend>> open_backend(config::DeviceKind kind,
+                                                   const ops::BackendOptions& options,
+                                                   int threads);
 
 }  // namespace fathom::app

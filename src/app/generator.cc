@@ -76,7 +76,7 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
   model_options.attention_form = options.attention_form;
   const auto pages =
       static_cast<std::int32_t>(ceil_div(options.context_tokens, config::kPageTokens));
-  auto backend = open_backend(config::DeviceKind::kCpu, 0, options.threads);
+  auto backend = open_backend(config::DeviceKind::kCpu, {}, options.threads);
   FATHOM_RETURN_IF_ERROR(backend.status());
   auto loaded = LoadedModel::load(folder, std::move(backend).value(), options.arithmetic);
   FATHOM_RETURN_IF_ERROR(loaded.status());

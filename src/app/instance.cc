@@ -72,8 +72,12 @@ class Loading {
   explicit Loading(config::InstancePlan& plan) : plan_(plan) {}
 
   Status load_weights() {
-    auto backend = open_backend(plan_.device, plan_.layout.first_device, plan_.threads);
+    auto backend =
+        open_backend(plan_.device, {plan_.layout.first_device, plan_.deterministic}, plan_.threads);
     FATHOM_RETURN_IF_ERROR(backend.status());
+    if (const std::string kernels = (*backend)->kernels(); !kernels.empty()) {
+      log_info(std::string((*backend)->device().name()) + ": " + kernels);
+    }
     own_memory_ = !(*backend)->device().uses_host_memory();
     const std::int64_t begin = now_ns();
     start_ = (*backend)->memory();

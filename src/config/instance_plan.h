@@ -126,7 +126,8 @@ struct InstancePlan {
   Role role = Role::kUnified;
   DeviceKind device = DeviceKind::kCpu;
   Arithmetic arithmetic = Arithmetic::kDeployed;
-  int threads = 1;  // of this node, all its ranks together
+  bool deterministic = false;  // on a GPU; a CPU always is
+  int threads = 1;             // of this node, all its ranks together
   std::uint64_t random_seed = 0;
 
   LayoutPlan layout;

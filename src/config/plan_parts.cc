@@ -345,6 +345,7 @@ Status plan_serving(Resolution& r) {
     flags.derive("threads", Json::integer(r.input.machine.processors));
   }
   plan.threads = r.narrow("threads");
+  plan.deterministic = !r.on_gpu() || flags.is_on("enable_deterministic_inference");
   plan.random_seed = static_cast<std::uint64_t>(flags.integer("random_seed"));
   plan.stream_interval = r.narrow("stream_interval");
   plan.incremental_streaming = flags.is_on("stream_output");

@@ -78,6 +78,7 @@ Json instance(const InstancePlan& plan) {
       .add("role", role_name(plan.role))
       .add("device", plan.device == DeviceKind::kCuda ? "cuda" : "cpu")
       .add("arithmetic", arithmetic_name(plan.arithmetic))
+      .add("deterministic", plan.deterministic)
       .add("threads", std::int32_t{plan.threads})
       // A text: not every reader of JSON keeps 64 bits.
       .add("random_seed", std::to_string(plan.random_seed))

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -24,6 +25,14 @@ class Backend {
   virtual const OpSet& ops() const = 0;
   // Zero where the device's memory is the host's (Device::uses_host_memory).
   virtual DeviceMemory memory() const = 0;
+  // What its kernels are, for the log; empty when there is nothing to tell.
+  virtual std::string kernels() const = 0;
+};
+
+struct BackendOptions {
+  int index = 0;  // of the device
+  // Bits of a row depend on its own inputs alone, never on the rows beside it.
+  bool deterministic = false;
 };
 
 // What a plug-in library holds: a backend that is opened at run time, so that one program serves
@@ -36,7 +45,7 @@ struct Plugin {
   // there are none.
   Status (*find)(std::vector<config::GpuFacts>& found);
   // kUnavailable says in a sentence what is missing.
-  Status (*open)(int index, std::unique_ptr<Backend>& opened);
+  Status (*open)(const BackendOptions& options, std::unique_ptr<Backend>& opened);
 };
 
 // The one function of a plug-in library, `const fathom::ops::Plugin* fathom_plugin()`, extern "C".

@@ -1,6 +1,6 @@
 // The engine on the GPU against the engine on the CPU: the same requests, the same bits, whatever
-// the batches, with and without graphs and a step launched ahead. $FATHOM_TEST_DATA names the folder
-// of the test checkpoints, $FATHOM_HOME that of models/.
+// the batches, with and without graphs and a step launched ahead. $FATHOM_TEST_DATA names the
+// folder of the test checkpoints, $FATHOM_HOME that of models/.
 
 #include <bit>
 #include <cstdlib>
@@ -145,10 +145,10 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
     std::int32_t chunk_tokens;
     std::int32_t pages;
   };
-  for (const Schedule& schedule : {Schedule{"step by step", false, {}, 512, 400},
-                                   Schedule{"overlapping", true, {}, 200, 400},
-                                   Schedule{"graphs", true, {1, 2, 4, 8, 16}, 512, 400},
-                                   Schedule{"retractions", true, {1, 3, 24}, 333, 150}}) {
+  for (const Schedule& schedule :
+       {Schedule{"step by step", false, {}, 512, 400}, Schedule{"overlapping", true, {}, 200, 400},
+        Schedule{"graphs", true, {1, 2, 4, 8, 16}, 512, 400},
+        Schedule{"retractions", true, {1, 3, 24}, 333, 150}}) {
     SCOPED_TRACE(schedule.name);
     EngineRunnerOptions gpu_options = options();
     gpu_options.engine.overlap = schedule.overlap;

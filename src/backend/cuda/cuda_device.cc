@@ -11,6 +11,8 @@ namespace fathom::cuda {
 
 namespace {
 
+// Scales of the largest product's input: of 16,384 rows of 32,768 numbers.
+constexpr std::size_t kScaleBytes = std::size_t{16} << 20;
 constexpr int kComputeMajor = 9;  // Hopper: the only machine code there is
 
 std::string words(cudaError_t code) {
@@ -19,7 +21,7 @@ std::string words(cudaError_t code) {
 
 }  // namespace
 
-CudaStream::CudaStream(int device) {
+CudaStream::CudaStream(int device) : device_(device) {
   check(cudaSetDevice(device), [] { return std::string("choosing the GPU"); });
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
         [] { return std::string("creating a stream"); });
@@ -27,6 +29,30 @@ CudaStream::CudaStream(int device) {
 
 CudaStream::~CudaStream() {
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
+  if (scratch_ != nullptr) cudaFree(scratch_);
+}
+
+void* CudaStream::workspace() {
+  if (scratch_ == nullptr) {
+    void* taken = nullptr;
+    cudaSetDevice(device_);
+    if (cudaMalloc(&taken, kWorkspaceBytes + kScaleBytes) != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      return nullptr;
+    }
+    scratch_ = static_cast<std::byte*>(taken);
+  }
+  return scratch_;
+}
+
+float* CudaStream::product_scales(std::int64_t count) {
+  const bool fits = static_cast<std::size_t>(count) * sizeof(float) <= kScaleBytes;
+  if (!fits || workspace() == nullptr) return nullptr;
+  return reinterpret_cast<float*>(scratch_ + kWorkspaceBytes);
+}
+
+void CudaStream::fail(const std::string& what) {
+  if (failure_.ok()) failure_ = Status(Code::kUnavailable, what);
 }
 
 void CudaStream::fail(int code, const std::string& what) {

@@ -30,6 +30,13 @@ class CudaStream final : public Stream {
 
   CUstream_st* handle() const { return stream_; }
 
+  // Scratch memory of the products of FastProducts; taken when first asked for, nullptr when it
+  // cannot be had.
+  static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+  void* workspace();
+  // Room for `count` scales, or nullptr.
+  float* product_scales(std::int64_t count);
+
   // Of the calls and launches so far.
   const Status& failure() const { return failure_; }
   // Keeps the first failure of a call or launch, told by every synchronize() from then on. `what`
@@ -38,11 +45,14 @@ class CudaStream final : public Stream {
   void check(int code, const Describe& what) {
     if (code != 0) fail(code, what());
   }
+  void fail(const std::string& what);
 
  private:
   void fail(int code, const std::string& what);
 
+  int device_;
   CUstream_st* stream_ = nullptr;
+  std::byte* scratch_ = nullptr;
   Status failure_;
 };
 

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/cuda/cuda_device.h"
+#include "backend/cuda/fast_products.h"
 #include "backend/cuda/launches.h"
 
 namespace fathom::cuda {
@@ -23,8 +24,20 @@ void launch(Stream& stream,
   own.check(cudaGetLastError(), [&] { return std::string(name) + " of " + operand.describe(); });
 }
 
+// Rows [first, ...) of a product.
+ops::LinearArgs rows_from(const ops::LinearArgs& args, std::int64_t first) {
+  const std::int64_t rows = args.y.shape[0] - first;
+  ops::LinearArgs rest = args;
+  rest.x.values = args.x.values.rows(first, rows);
+  if (args.x.scales.present()) rest.x.scales = args.x.scales.rows(first, rows);
+  rest.y = args.y.rows(first, rows);
+  return rest;
+}
+
 class CudaOps final : public ops::OpSet {
  public:
+  explicit CudaOps(std::shared_ptr<FastProducts> fast) : fast_(std::move(fast)) {}
+
   void embed(Stream& s, const ops::EmbedArgs& a) const override {
     launch(s, cuda::embed, a, "embed", a.y);
   }
@@ -59,9 +72,15 @@ class CudaOps final : public ops::OpSet {
     launch(s, cuda::quantize, a, "quantize", a.x);
   }
   void linear(Stream& s, const ops::LinearArgs& a) const override {
-    launch(s, cuda::linear, a, "linear", a.y);
+    const std::int64_t done = fast_ == nullptr ? 0 : fast_->linear(static_cast<CudaStream&>(s), a);
+    if (done == 0) {
+      launch(s, cuda::linear, a, "linear", a.y);
+    } else if (done < a.y.shape[0]) {
+      launch(s, cuda::linear, rows_from(a, done), "linear", a.y);
+    }
   }
   void head_linear(Stream& s, const ops::HeadLinearArgs& a) const override {
+    if (fast_ != nullptr && fast_->head_linear(static_cast<CudaStream&>(s), a)) return;
     launch(s, cuda::head_linear, a, "head_linear", a.y);
   }
   void grouped_linear(Stream& s, const ops::GroupedLinearArgs& a) const override {
@@ -109,10 +128,15 @@ class CudaOps final : public ops::OpSet {
   void expanded_attention(Stream& s, const ops::ExpandedAttentionArgs& a) const override {
     launch(s, cuda::expanded_attention, a, "expanded_attention", a.y);
   }
+
+ private:
+  std::shared_ptr<FastProducts> fast_;
 };
 
 }  // namespace
 
-std::unique_ptr<ops::OpSet> make_cuda_ops() { return std::make_unique<CudaOps>(); }
+std::unique_ptr<ops::OpSet> make_cuda_ops(std::shared_ptr<FastProducts> fast) {
+  return std::make_unique<CudaOps>(std::move(fast));
+}
 
 }  // namespace fathom::cuda

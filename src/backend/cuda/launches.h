@@ -20,6 +20,8 @@ void rope(CUstream_st* stream, const ops::RopeArgs& args);
 void argmax(CUstream_st* stream, const ops::ArgmaxArgs& args);
 void quantize(CUstream_st* stream, const ops::QuantizeArgs& args);
 void linear(CUstream_st* stream, const ops::LinearArgs& args);
+// to[g * rows + row] = scales[row, g] of the first `rows` rows.
+void transpose_scales(CUstream_st* stream, const TensorView& scales, std::int64_t rows, float* to);
 void head_linear(CUstream_st* stream, const ops::HeadLinearArgs& args);
 void grouped_linear(CUstream_st* stream, const ops::GroupedLinearArgs& args);
 void store_latent(CUstream_st* stream, const ops::StoreLatentArgs& args);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/launches.h"
 #include "backend/cuda/numeric.cuh"
@@ -71,6 +73,12 @@ __global__ void linear_kernel(Product<X, W, Y> p, int rows) {
   const int column = blockIdx.x * kColumns + threadIdx.x / kLanes;
   const int first = blockIdx.y * kRows;
   product_rows<kRows>(p, first, min(first + kRows, rows), column);
+}
+
+__global__ void transpose_scales_kernel(Rows<const float> scales, int rows, int groups, float* to) {
+  const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (row >= rows) return;
+  for (int g = blockIdx.y; g < groups; g += gridDim.y) to[g * rows + row] = scales.row(row)[g];
 }
 
 struct HeadStrides {
@@ -154,6 +162,14 @@ void linear(CUstream_st* stream, const ops::LinearArgs& args) {
               p, static_cast<int>(rows));
         }
       });
+}
+
+void transpose_scales(CUstream_st* stream, const TensorView& scales, std::int64_t rows, float* to) {
+  constexpr std::int64_t kMostBlocks = 64;
+  const std::int64_t groups = scales.shape[1];
+  const dim3 grid(blocks_for(rows, kThreads), static_cast<unsigned>(std::min(groups, kMostBlocks)));
+  transpose_scales_kernel<<<grid, kThreads, 0, stream>>>(
+      Rows<const float>(scales), static_cast<int>(rows), static_cast<int>(groups), to);
 }
 
 void head_linear(CUstream_st* stream, const ops::HeadLinearArgs& args) {

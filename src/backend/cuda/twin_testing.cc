@@ -116,4 +116,22 @@ void TwinTest::expect_equal(const Twin& twin, const char* what) {
                        << " elements differ, the first is " << first;
 }
 
+std::vector<float> TwinTest::device_numbers(const Twin& twin) {
+  std::vector<std::byte> bytes(twin.host.size());
+  gpu()->copy_to_host(*gpu_stream_, bytes.data(), twin.device.data(), bytes.size());
+  const Status done = gpu_stream_->synchronize();
+  EXPECT_TRUE(done.ok()) << done.message();
+  std::vector<float> numbers(static_cast<std::size_t>(twin.elements()));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (twin.dtype == DType::kF32) {
+      std::memcpy(&numbers[i], bytes.data() + i * sizeof(float), sizeof(float));
+    } else {
+      BFloat16 narrow{};
+      std::memcpy(&narrow, bytes.data() + i * sizeof narrow, sizeof narrow);
+      numbers[i] = to_float(narrow);
+    }
+  }
+  return numbers;
+}
+
 }  // namespace fathom::cuda

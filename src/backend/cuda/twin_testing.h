@@ -52,6 +52,9 @@ class TwinTest : public testing::Test {
     ASSERT_TRUE(done.ok()) << done.message();
   }
 
+  // The GPU's numbers of a float32 or bf16 twin.
+  std::vector<float> device_numbers(const Twin& twin);
+
   // Calls `run` for the GPU alone; what the stream tells then.
   template <class Run>
   Status on_gpu(const Run& run) {
@@ -61,6 +64,8 @@ class TwinTest : public testing::Test {
 
   // The bytes of both are the same; says where they are not.
   void expect_equal(const Twin& twin, const char* what);
+
+  const ops::OpSet& gpu_ops() const { return *gpu_ops_; }
 
   std::mt19937 random_{20251125};
 
