@@ -85,6 +85,7 @@ class Weights {
 
  private:
   friend class WeightLoader;
+  friend class SyntheticWeightMaker;
   std::shared_ptr<const checkpoint::Checkpoint> source_;
   std::vector<Buffer> owned_;
 };
