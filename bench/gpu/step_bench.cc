@@ -2,15 +2,17 @@
 // dimensions but few layers and synthetic weights, beside the bytes that the step cannot do without
 // at the rate at which this card copies.
 //
-// usage: cuda_step_bench [MOE LAYERS [CONTEXT]]
+// usage: cuda_step_bench [--layers N] [--batches 1,16,64,128] [--context 4096] [--json FILE]
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <numeric>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -18,19 +20,28 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/fast_products.h"
-#include "bench/gpu/synthetic_weights.h"
+#include "base/json.h"
+#include "bench/gpu/step_options.h"
 #include "bench/gpu/timed_ops.h"
 #include "bench/table.h"
 #include "cache/kv_store.h"
 #include "config/kv_layout.h"
 #include "model/model.h"
+#include "model/synthetic_weights.h"
 
 namespace fathom::bench {
 namespace {
 
-constexpr int kWarmUp = 2;
-constexpr int kSteps = 15;
-constexpr std::int32_t kBatches[] = {1, 16, 64, 128};
+constexpr int kWarmUp = 3;
+// Of steps timed as a whole, and again of steps timed by component: fewer when steps are slow.
+constexpr int kMaxSteps = 20;
+constexpr int kMinSteps = 3;
+constexpr double kMaxMilliseconds = 2500;
+
+// Whether `steps` steps that took `milliseconds` together are enough.
+bool enough(std::size_t steps, double milliseconds) {
+  return steps >= kMaxSteps || (steps >= kMinSteps && milliseconds >= kMaxMilliseconds);
+}
 
 config::ModelConfig real_layers(std::int32_t moe_layers) {
   config::ModelConfig config;
@@ -149,39 +160,78 @@ std::map<std::string, double> floor_bytes(const config::ModelConfig& config,
   return bytes;
 }
 
-struct Summary {
-  std::int32_t batch = 0;
+struct Component {
+  std::string name;
   double milliseconds = 0;
+  double bytes = 0;
   double floor_ms = 0;
 };
 
+struct Summary {
+  std::int32_t batch = 0;
+  std::size_t steps = 0;
+  double milliseconds = 0;
+  double floor_ms = 0;
+  std::vector<Component> components;
+};
+
+Json json_of(const Summary& summary) {
+  Json components = Json::array();
+  for (const Component& one : summary.components) {
+    Json component = Json::object();
+    component.set("component", Json::string(one.name));
+    component.set("ms", Json::number(one.milliseconds));
+    component.set("bytes", Json::number(one.bytes));
+    component.set("floor_ms", Json::number(one.floor_ms));
+    components.as_array()->push_back(std::move(component));
+  }
+  Json batch = Json::object();
+  batch.set("batch", Json::integer(summary.batch));
+  batch.set("steps", Json::integer(static_cast<std::int64_t>(summary.steps)));
+  batch.set("step_ms", Json::number(summary.milliseconds));
+  batch.set("floor_ms", Json::number(summary.floor_ms));
+  batch.set("components", std::move(components));
+  return batch;
+}
+
+void print_summaries(const std::vector<Summary>& summaries) {
+  std::printf("\n");
+  const Table table({{"batch", 8}, {"step ms", 9}, {"floor ms", 9}, {"times", 7}, {"tokens/s", 9}});
+  for (const Summary& one : summaries) {
+    table.row({std::to_string(one.batch), number(one.milliseconds, 2), number(one.floor_ms, 2),
+               number(one.milliseconds / one.floor_ms, 1),
+               number(1e3 * one.batch / one.milliseconds, 0)});
+  }
+}
+
 class Bench {
  public:
-  Bench(cuda::CudaDevice& device, std::int32_t moe_layers, std::int32_t context)
+  Bench(cuda::CudaDevice& device, const StepOptions& options)
       : device_(device),
-        config_(real_layers(moe_layers)),
-        context_(context),
+        config_(real_layers(options.moe_layers)),
+        context_(options.context),
+        most_(std::ranges::max(options.batches)),
         canonical_(cuda::make_cuda_ops()),
         timed_(*canonical_),
         stream_(device.create_stream()) {}
 
   Status make() {
-    auto weights = make_synthetic_weights(config_, device_);
+    auto weights = model::make_synthetic_weights(config_, device_, /*seed=*/1);
     FATHOM_RETURN_IF_ERROR(weights.status());
     weights_ = std::move(weights).value();
     model::ModelOptions options;
-    options.max_tokens = kBatches[3];
-    options.max_logit_rows = kBatches[3];
+    options.max_tokens = most_;
+    options.max_logit_rows = most_;
     options.max_positions = context_;
-    auto model = model::Model::create(config_, weights_->weights, timed_, device_, options);
+    auto model = model::Model::create(config_, *weights_, timed_, device_, options);
     FATHOM_RETURN_IF_ERROR(model.status());
     model_ = std::move(model).value();
     const auto layout =
         config::make_kv_layout(config_, config::Arithmetic::kDeployed, config::KvCacheDType::kBF16);
     FATHOM_RETURN_IF_ERROR(layout.status());
     pages_each_ = static_cast<std::int32_t>(ceil_div(context_, config::kPageTokens));
-    auto store = cache::KvStore::create(device_, *layout, config_.layers_with_cache(),
-                                        pages_each_ * kBatches[3]);
+    auto store =
+        cache::KvStore::create(device_, *layout, config_.layers_with_cache(), pages_each_ * most_);
     FATHOM_RETURN_IF_ERROR(store.status());
     store_ = std::make_unique<cache::KvStore>(std::move(store).value());
     rate_ = copy_rate(device_, static_cast<cuda::CudaStream&>(*stream_));
@@ -206,44 +256,57 @@ class Bench {
 
   Summary run(std::int32_t batch) {
     const model::Batch step = make_batch(batch);
+    timed_.begin(false);
+    for (int i = 0; i < kWarmUp; ++i) timed_step(step);
     std::vector<double> whole;
-    for (int i = 0; i < kWarmUp + kSteps; ++i) {
+    for (double sum = 0; !enough(whole.size(), sum); sum += whole.back()) {
       timed_.begin(false);
-      const double milliseconds = timed_step(step);
-      if (i >= kWarmUp) whole.push_back(milliseconds);
+      whole.push_back(timed_step(step));
     }
     std::map<std::string, std::vector<double>> parts;
-    for (int i = 0; i < kSteps; ++i) {
+    double sum = 0;
+    for (std::size_t steps = 0; !enough(steps, sum); ++steps) {
       timed_.begin(true);
-      timed_step(step);
+      sum += timed_step(step);
       for (const auto& [name, milliseconds] : timed_.milliseconds()) {
         parts[name].push_back(milliseconds);
       }
     }
     Summary summary;
     summary.batch = batch;
+    summary.steps = whole.size();
     summary.milliseconds = median(whole);
-    const auto bytes = floor_bytes(config_, store_->layout(), weights_->weights, batch, context_);
-    std::printf("\nbatch %d\n", batch);
-    const Table table({{"component", 24}, {"ms", 9}, {"bytes", 10}, {"floor ms", 9}, {"times", 7}});
-    double sum = 0;
+    const auto bytes = floor_bytes(config_, store_->layout(), *weights_, batch, context_);
     for (const auto& [name, times] : parts) {
-      const double milliseconds = median(times);
-      sum += milliseconds;
       const auto found = bytes.find(name);
-      const double floor_ms = found == bytes.end() ? 0 : found->second / rate_ * 1e3;
+      const double counted = found == bytes.end() ? 0 : found->second;
+      const double floor_ms = counted / rate_ * 1e3;
       summary.floor_ms += floor_ms;
-      table.row({name, number(milliseconds, 3),
-                 floor_ms == 0 ? "-" : number(found->second / 1e6, 1) + " MB",
-                 floor_ms == 0 ? "-" : number(floor_ms, 3),
-                 floor_ms == 0 ? "-" : number(milliseconds / floor_ms, 1)});
+      summary.components.push_back({name, median(times), counted, floor_ms});
     }
-    table.row({"sum of components", number(sum, 3), "", number(summary.floor_ms, 3),
-               number(sum / summary.floor_ms, 1)});
+    print(summary);
     return summary;
   }
 
+  double rate() const { return rate_; }
+
  private:
+  static void print(const Summary& summary) {
+    std::printf("\nbatch %d, %zu steps\n", summary.batch, summary.steps);
+    const Table table({{"component", 24}, {"ms", 9}, {"bytes", 10}, {"floor ms", 9}, {"times", 7}});
+    double sum = 0;
+    for (const Component& one : summary.components) {
+      sum += one.milliseconds;
+      const bool counted = one.bytes > 0;
+      table.row({one.name, number(one.milliseconds, 3),
+                 counted ? number(one.bytes / 1e6, 1) + " MB" : "-",
+                 counted ? number(one.floor_ms, 3) : "-",
+                 counted ? number(one.milliseconds / one.floor_ms, 1) : "-"});
+    }
+    table.row({"sum of components", number(sum, 3), "", number(summary.floor_ms, 3),
+               number(sum / summary.floor_ms, 1)});
+  }
+
   model::Batch make_batch(std::int32_t batch) {
     buffers_.clear();
     std::vector<std::int32_t> rows(static_cast<std::size_t>(batch));
@@ -285,11 +348,12 @@ class Bench {
   cuda::CudaDevice& device_;
   config::ModelConfig config_;
   std::int32_t context_;
+  std::int32_t most_;  // the largest batch
   std::unique_ptr<ops::OpSet> canonical_;
   std::unique_ptr<ops::OpSet> fast_;
   TimedOps timed_;
   std::unique_ptr<Stream> stream_;
-  std::unique_ptr<SyntheticWeights> weights_;
+  std::unique_ptr<model::Weights> weights_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<cache::KvStore> store_;
   std::vector<Buffer> buffers_;
@@ -299,46 +363,46 @@ class Bench {
   cudaEvent_t end_ = nullptr;
 };
 
-int run(std::int32_t moe_layers, std::int32_t context) {
+Status run(const StepOptions& options) {
   auto device = cuda::CudaDevice::open(0);
-  if (!device.ok()) {
-    std::fprintf(stderr, "cuda_step_bench: %s\n", device.status().message().c_str());
-    return 1;
-  }
-  Bench bench(**device, moe_layers, context);
-  if (const Status made = bench.make(); !made.ok()) {
-    std::fprintf(stderr, "cuda_step_bench: %s\n", made.message().c_str());
-    return 1;
-  }
+  FATHOM_RETURN_IF_ERROR(device.status());
+  Bench bench(**device, options);
+  FATHOM_RETURN_IF_ERROR(bench.make());
+  Json json = Json::object();
+  json.set("card", Json::string(std::string((*device)->name())));
+  json.set("copy_bytes_per_s", Json::number(bench.rate()));
+  json.set("moe_layers", Json::integer(options.moe_layers));
+  json.set("context", Json::integer(options.context));
   for (const bool fast : {false, true}) {
     std::printf("\n%s\n", fast ? "products by cuBLASLt where it serves" : "deterministic");
-    if (const Status chosen = bench.use_fast(fast); !chosen.ok()) {
-      std::fprintf(stderr, "cuda_step_bench: %s\n", chosen.message().c_str());
-      return 1;
-    }
+    FATHOM_RETURN_IF_ERROR(bench.use_fast(fast));
     std::vector<Summary> summaries;
-    for (const std::int32_t batch : kBatches) summaries.push_back(bench.run(batch));
-    std::printf("\n");
-    const Table table(
-        {{"batch", 8}, {"step ms", 9}, {"floor ms", 9}, {"times", 7}, {"tokens/s", 9}});
-    for (const Summary& one : summaries) {
-      table.row({std::to_string(one.batch), number(one.milliseconds, 2), number(one.floor_ms, 2),
-                 number(one.milliseconds / one.floor_ms, 1),
-                 number(1e3 * one.batch / one.milliseconds, 0)});
+    Json batches = Json::array();
+    for (const std::int32_t batch : options.batches) {
+      summaries.push_back(bench.run(batch));
+      batches.as_array()->push_back(json_of(summaries.back()));
     }
+    print_summaries(summaries);
+    json.set(fast ? "cublaslt" : "deterministic", std::move(batches));
   }
-  return 0;
+  if (options.json.empty()) return {};
+  std::ofstream file(options.json, std::ios::trunc);
+  file << to_json(json) << '\n';
+  file.close();
+  if (file.good()) return {};
+  return {Code::kUnavailable, "--json " + options.json + ": cannot be written"};
 }
 
 }  // namespace
 }  // namespace fathom::bench
 
 int main(int argc, char** argv) {
-  const int layers = argc > 1 ? std::atoi(argv[1]) : 2;      // NOLINT(cert-err34-c)
-  const int context = argc > 2 ? std::atoi(argv[2]) : 4096;  // NOLINT(cert-err34-c)
-  if (layers < 1 || context < 64) {
-    std::fprintf(stderr, "usage: cuda_step_bench [MOE LAYERS [CONTEXT]]\n");
+  const auto options = fathom::bench::parse_step_options(std::span(argv + 1, argv + argc));
+  if (!options.ok()) {
+    std::fprintf(stderr, "cuda_step_bench: %s\n", options.status().message().c_str());
     return 2;
   }
-  return fathom::bench::run(layers, context);
+  const fathom::Status done = fathom::bench::run(*options);
+  if (!done.ok()) std::fprintf(stderr, "cuda_step_bench: %s\n", done.message().c_str());
+  return done.ok() ? 0 : 1;
 }

@@ -188,7 +188,7 @@ std::vector<std::int32_t> GraphPlan::batches_up_to(std::int32_t running) const {
   std::vector<std::int32_t> batches;
   for (const std::int32_t size : batch_sizes) batches.push_back(std::min(size, running));
   std::ranges::sort(batches);
-  batches.erase(std::ranges::unique(batches).begin(), batches.end());
+  batches.erase(std::unique(batches.begin(), batches.end()), batches.end());
   return batches;
 }
 

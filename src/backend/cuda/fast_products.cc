@@ -176,7 +176,14 @@ FastProducts::~FastProducts() {
   library_->destroy(library_->handle);
 }
 
-FastProducts::Plan FastProducts::make_plan(const Shape& shape) {
+void FastProducts::set_scales(Plan& plan, const void* w_scales, const void* x_scales) {
+  library_->desc_set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &w_scales, sizeof w_scales);
+  library_->desc_set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &x_scales, sizeof x_scales);
+}
+
+FastProducts::Plan FastProducts::make_plan(const Shape& shape,
+                                           const void* w_scales,
+                                           const void* x_scales) {
   Library& library = *library_;
   Plan plan(&library);
   bool done =
@@ -209,6 +216,8 @@ FastProducts::Plan FastProducts::make_plan(const Shape& shape) {
   cublasLtMatmulPreference_t preference = nullptr;
   done = done && library.preference_create(&preference) == CUBLAS_STATUS_SUCCESS;
   if (!done) return plan;
+  // The library finds nothing for scales that are nowhere.
+  if (w_scales != nullptr) set_scales(plan, w_scales, x_scales);
   const std::uint64_t workspace = CudaStream::kWorkspaceBytes;
   library.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                          sizeof workspace);
@@ -222,12 +231,14 @@ FastProducts::Plan FastProducts::make_plan(const Shape& shape) {
   return plan;
 }
 
-FastProducts::Plan& FastProducts::plan_for(const Shape& shape) {
+FastProducts::Plan& FastProducts::plan_for(const Shape& shape,
+                                           const void* w_scales,
+                                           const void* x_scales) {
   const Key key = shape.key();
   const auto found = plans_.find(key);
   if (found != plans_.end()) return found->second;
   if (plans_.size() >= kMostPlans) plans_.clear();
-  return plans_.emplace(key, make_plan(shape)).first->second;
+  return plans_.emplace(key, make_plan(shape, w_scales, x_scales)).first->second;
 }
 
 bool FastProducts::run(CudaStream& stream,
@@ -240,12 +251,9 @@ bool FastProducts::run(CudaStream& stream,
   void* const workspace = stream.workspace();
   if (workspace == nullptr) return false;
   const std::lock_guard lock(mutex_);
-  Plan& plan = plan_for(shape);
+  Plan& plan = plan_for(shape, w_scales, x_scales);
   if (!plan.served) return false;
-  if (w_scales != nullptr) {
-    library_->desc_set(plan.desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &w_scales, sizeof w_scales);
-    library_->desc_set(plan.desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &x_scales, sizeof x_scales);
-  }
+  if (w_scales != nullptr) set_scales(plan, w_scales, x_scales);
   const float one = 1;
   const float zero = 0;
   const cublasStatus_t status = library_->matmul(

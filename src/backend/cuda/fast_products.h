@@ -45,8 +45,10 @@ class FastProducts {
   using Key = std::array<std::int64_t, 11>;
 
   explicit FastProducts(std::unique_ptr<Library> library);
-  Plan& plan_for(const Shape& shape);
-  Plan make_plan(const Shape& shape);
+  // Scales are those of the call: the library chooses with them in sight.
+  Plan& plan_for(const Shape& shape, const void* w_scales, const void* x_scales);
+  Plan make_plan(const Shape& shape, const void* w_scales, const void* x_scales);
+  void set_scales(Plan& plan, const void* w_scales, const void* x_scales);
   // Requires that the shape is served.
   bool run(CudaStream& stream,
            const Shape& shape,

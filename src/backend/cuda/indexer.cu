@@ -24,9 +24,9 @@ struct Queries {
   int heads = 0;
 };
 
-// One token against some pages: a block. The query is kept as float32 in dynamic shared memory, with
-// the weight of each head behind it. Positions are known on the device alone, so the grid does not
-// follow them: blocks past a token's own end at once.
+// One token against some pages: a block. The query is kept as float32 in dynamic shared memory,
+// with the weight of each head behind it. Positions are known on the device alone, so the grid does
+// not follow them: blocks past a token's own end at once.
 template <class Q>
 __global__ void index_scores_kernel(Queries<Q> q,
                                     Places places,

@@ -209,6 +209,7 @@ __device__ inline void choose_digit(KeySearch& search, int shift, int count, Mas
   }
   until = until + search.before;
   const unsigned reached = __ballot_sync(kWholeWarp, until.reaches(count, limit));
+  __syncwarp();  // every lane has read what one of them writes now
   if (lane != __ffs(static_cast<int>(reached)) - 1) return;
   TokenMass before{until.count - own.count, until.mass - own.mass};
   TokenMass at{search.count_of[digit], search.mass_of[digit]};
