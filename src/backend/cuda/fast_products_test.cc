@@ -1,10 +1,10 @@
 // Products by cuBLASLt against the canonical kernels on the same device and inputs.
 //
-// Both add the same exact products of two inputs in float32, in different orders, and round once. A
-// tensor core keeps fewer bits than float32 while it adds: at least 13 below the largest term of
-// the few that it adds at a time (reference: NVIDIA's FP8 tensor cores, measured by others). So two
-// results differ by no more than 2^-12 of the sum of the terms' magnitudes, and by the rounding of
-// each to the output's format.
+// Both add the same exact products of two inputs, in different orders, and round once. A tensor
+// core keeps fewer bits than float32 while it adds; published measurements of Hopper's FP8 products
+// find at least 13 below the largest of the terms that it adds together. So two results differ by
+// at most 2^-12 of the sum of the terms' magnitudes, and by the rounding of each to the output's
+// format.
 
 #include "backend/cuda/fast_products.h"
 

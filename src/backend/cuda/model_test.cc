@@ -2,16 +2,21 @@
 // the bundled model's are named by $FATHOM_TEST_DATA and $FATHOM_HOME, as on a machine that has
 // only them.
 
+#include <array>
 #include <bit>
+#include <cmath>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/fast_products.h"
 #include "support/model_runner.h"
 
 namespace fathom::cuda {
@@ -94,12 +99,157 @@ TEST_P(CudaModel, GivesTheCpusBits) {
   }
 }
 
-constexpr const char* kTestData = "FATHOM_TEST_DATA";
-constexpr const char* kHome = "FATHOM_HOME";
 constexpr auto kExact = config::Arithmetic::kExact;
 constexpr auto kDeployed = config::Arithmetic::kDeployed;
 constexpr auto kAuto = config::KvCacheDType::kAuto;
 constexpr auto kFp8 = config::KvCacheDType::kF8E4M3;
+
+// The choices of a step on the CPU, by layer.
+class Choices final : public model::Probe {
+ public:
+  struct Layer {
+    std::vector<std::int32_t> selected;  // [tokens, width]
+    std::vector<std::int32_t> count;     // [tokens]
+    std::vector<std::int32_t> experts;   // [tokens, chosen]
+    std::int64_t width = 0;
+    std::int64_t chosen = 0;
+  };
+
+  void residual(std::int32_t /*layer*/, const TensorView& /*hidden*/) override {}
+  void selection(std::int32_t layer,
+                 std::int64_t /*first_row*/,
+                 const TensorView& selected,
+                 const TensorView& count,
+                 const TensorView& /*scores*/) override {
+    Layer& to = layers[layer];
+    to.width = append(selected, to.selected);
+    const auto* counts = count.row<const std::int32_t>(0);
+    to.count.insert(to.count.end(), counts, counts + count.shape[0]);
+  }
+  void experts(std::int32_t layer,
+               const TensorView& experts,
+               const TensorView& /*weights*/) override {
+    layers[layer].chosen = append(experts, layers[layer].experts);
+  }
+
+  std::map<std::int32_t, Layer> layers;
+
+ private:
+  static std::int64_t append(const TensorView& rows, std::vector<std::int32_t>& to) {
+    for (std::int64_t t = 0; t < rows.shape[0]; ++t) {
+      const auto* row = rows.row<const std::int32_t>(t);
+      to.insert(to.end(), row, row + rows.shape[1]);
+    }
+    return rows.shape[1];
+  }
+};
+
+// These choices, in the memory of a device.
+class Replayed final : public model::Replay {
+ public:
+  Replayed(const Choices& choices, Device& device) {
+    const auto stream = device.create_stream();
+    const auto place = [&](const std::vector<std::int32_t>& numbers, std::int64_t width) {
+      if (numbers.empty()) return TensorView();
+      const std::size_t bytes = numbers.size() * sizeof(std::int32_t);
+      buffers_.push_back(device.allocate(bytes).value());
+      device.copy_to_device(*stream, buffers_.back().data(), numbers.data(), bytes);
+      EXPECT_TRUE(stream->synchronize().ok());
+      const auto count = static_cast<std::int64_t>(numbers.size());
+      TensorView view(buffers_.back().data(), DType::kI32, {count});
+      return width == 0 ? view : view.reshape({count / width, width});
+    };
+    for (const auto& [layer, choice] : choices.layers) {
+      placed_[layer] = {place(choice.selected, choice.width), place(choice.count, 0),
+                        place(choice.experts, choice.chosen)};
+    }
+  }
+  TensorView selected(std::int32_t layer) override { return placed_[layer][0]; }
+  TensorView count(std::int32_t layer) override { return placed_[layer][1]; }
+  TensorView experts(std::int32_t layer) override { return placed_[layer][2]; }
+
+ private:
+  std::map<std::int32_t, std::array<TensorView, 3>> placed_;
+  std::vector<Buffer> buffers_;
+};
+
+using Logits = std::vector<std::vector<float>>;
+
+double root_mean_square(const Logits& a, const Logits& b) {
+  double sum = 0;
+  double count = 0;
+  for (std::size_t row = 0; row < a.size(); ++row) {
+    for (std::size_t i = 0; i < a[row].size(); ++i) {
+      const double apart = static_cast<double>(a[row][i]) - static_cast<double>(b[row][i]);
+      sum += apart * apart;
+      ++count;
+    }
+  }
+  return std::sqrt(sum / count);
+}
+
+class CudaFastModel : public testing::TestWithParam<Case> {};
+
+// The products of cuBLASLt add the same terms in another order. That moves a sum by less than its
+// rounding to bf16 does, and now and then to the other side of a rounding: an error of the kind
+// that the deployed formats make everywhere, in fewer places. So under equal choices the logits are
+// nearer to the CPU's deployed ones than those are to exact ones, whose distance
+// tests/oracle/deployed_test.cc holds to its derivation.
+TEST_P(CudaFastModel, StaysNearerToDeployedThanThatIsToExact) {
+  auto memory = CudaDevice::open(0);
+  if (!memory.ok()) GTEST_SKIP() << memory.status().message();
+  const std::string root = environment(GetParam().variable);
+  ASSERT_NE(root, "") << "set " << GetParam().variable;
+  const std::string folder = root + "/" + GetParam().folder;
+  RunnerOptions options;
+  options.kv_cache_dtype = GetParam().kv_cache_dtype;
+  options.threads = 8;
+  options.max_tokens = 300;
+  options.max_positions = 1024;
+  options.pages = 40;
+  ModelRunner exact(folder, [&] {
+    RunnerOptions of_exact = options;
+    of_exact.arithmetic = kExact;
+    of_exact.kv_cache_dtype = kAuto;
+    return of_exact;
+  }());
+  options.arithmetic = kDeployed;
+  ModelRunner cpu(folder, options);
+  std::shared_ptr<FastProducts> products = FastProducts::open().value();
+  ModelRunner gpu(folder, options, CudaDevice::open(0).value(), make_cuda_ops(products));
+  ModelRunner free_running(folder, options, CudaDevice::open(0).value(), make_cuda_ops(products));
+
+  std::mt19937 random(11);
+  std::vector<std::int32_t> ids(300);
+  for (std::int32_t& id : ids) {
+    id = static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(GetParam().vocab));
+  }
+  const ModelRunner::Piece piece{0, 0, ids};
+  for (ModelRunner* runner : {&exact, &cpu, &gpu, &free_running}) runner->add_sequence();
+  Choices choices;
+  const Logits of_exact = exact.forward({&piece, 1}, &choices).logits;
+  cpu::CpuDevice host(1);
+  Replayed on_host(choices, host);
+  const Logits of_cpu = cpu.forward({&piece, 1}, nullptr, &on_host).logits;
+  Replayed on_device(choices, **memory);
+  const Logits of_gpu = gpu.forward({&piece, 1}, nullptr, &on_device).logits;
+
+  const double formats = root_mean_square(of_exact, of_cpu);
+  const double order = root_mean_square(of_cpu, of_gpu);
+  EXPECT_LT(order, formats);
+  EXPECT_GT(order, 0) << "the canonical kernels ran";
+  const Logits alone = free_running.forward({&piece, 1}).logits;
+  int equal = 0;
+  for (std::size_t row = 0; row < alone.size(); ++row) {
+    equal += test_support::argmax(alone[row]) == test_support::argmax(of_cpu[row]) ? 1 : 0;
+  }
+  std::cout << "root mean square of logits: " << formats << " between exact and deployed, " << order
+            << " between the CPU's deployed and the GPU's; of " << alone.size()
+            << " first choices, free-running, " << equal << " are the CPU's\n";
+}
+
+constexpr const char* kTestData = "FATHOM_TEST_DATA";
+constexpr const char* kHome = "FATHOM_HOME";
 
 INSTANTIATE_TEST_SUITE_P(
     Checkpoints,
@@ -112,6 +262,15 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"SlimFp8Cache", "slim-fp8", kTestData, kDeployed, kFp8, 512},
                     Case{"Tiny", "models/fathom-tiny", kHome, kDeployed, kAuto, 3072},
                     Case{"TinyFp8Cache", "models/fathom-tiny", kHome, kDeployed, kFp8, 3072}),
+    [](const auto& each) { return each.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Checkpoints,
+    CudaFastModel,
+    testing::Values(Case{"Micro", "micro-bf16", kTestData, kDeployed, kAuto, 512},
+                    Case{"Slim", "slim-fp8", kTestData, kDeployed, kAuto, 512},
+                    Case{"SlimFp8Cache", "slim-fp8", kTestData, kDeployed, kFp8, 512},
+                    Case{"Tiny", "models/fathom-tiny", kHome, kDeployed, kAuto, 3072}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace
