@@ -37,7 +37,7 @@ finish() {
 if [ -n "${FATHOM_COMPUTE_SANITIZER:-}" ]; then
   # Left out: a launch that is meant to fail, and kernels of cuBLASLt.
   [ "$filter" != '*' ] || filter='-*AFailedLaunch*:CudaFastProducts*'
-  for tool in memcheck initcheck racecheck synccheck; do
+  for tool in memcheck initcheck synccheck racecheck; do
     log=build/gpu-test/$tool.log
     begin=$(now_ms)
     status=0
