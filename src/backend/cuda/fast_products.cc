@@ -148,8 +148,9 @@ struct FastProducts::Plan {
 Result<std::unique_ptr<FastProducts>> FastProducts::open() {
   void* const opened = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);  // never closed
   if (opened == nullptr) {
-    return Status(Code::kUnavailable, std::string(kLibrary) + " cannot be opened (" + dlerror() +
-                                          ")");  // NOLINT(concurrency-mt-unsafe)
+    const char* const why = dlerror();  // NOLINT(concurrency-mt-unsafe): its text is per thread
+    return Status(Code::kUnavailable,
+                  std::string(kLibrary) + " cannot be opened (" + std::string(why) + ")");
   }
   auto library = std::make_unique<Library>();
   if (!library->find_all(opened)) {

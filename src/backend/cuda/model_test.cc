@@ -190,12 +190,13 @@ double root_mean_square(const Logits& a, const Logits& b) {
 
 class CudaFastModel : public testing::TestWithParam<Case> {};
 
-// The products of cuBLASLt add the same terms in another order. That moves a sum by less than its
-// rounding to bf16 does, and now and then to the other side of a rounding: an error of the kind
-// that the deployed formats make everywhere, in fewer places. So under equal choices the logits are
-// nearer to the CPU's deployed ones than those are to exact ones, whose distance
-// tests/oracle/deployed_test.cc holds to its derivation.
-TEST_P(CudaFastModel, StaysNearerToDeployedThanThatIsToExact) {
+// The products of cuBLASLt add the same terms in another order. A sum moves by far less than its
+// rounding to bf16 does, but where it crosses a rounding the difference is a whole step; the next
+// products spread it, more sums cross, and after some layers the two runs round as if each drew its
+// roundings by itself. So under equal choices they are apart by no more than two such draws, which
+// is the square root of two times what one is apart from exact arithmetic; the latter is held to
+// its derivation by tests/oracle/deployed_test.cc.
+TEST_P(CudaFastModel, IsNoFurtherFromDeployedThanTwoDrawsOfItsRoundings) {
   auto memory = CudaDevice::open(0);
   if (!memory.ok()) GTEST_SKIP() << memory.status().message();
   const std::string root = environment(GetParam().variable);
@@ -236,7 +237,7 @@ TEST_P(CudaFastModel, StaysNearerToDeployedThanThatIsToExact) {
 
   const double formats = root_mean_square(of_exact, of_cpu);
   const double order = root_mean_square(of_cpu, of_gpu);
-  EXPECT_LT(order, formats);
+  EXPECT_LE(order, std::sqrt(2.0) * formats);
   EXPECT_GT(order, 0) << "the canonical kernels ran";
   const Logits alone = free_running.forward({&piece, 1}).logits;
   int equal = 0;
