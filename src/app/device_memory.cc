@@ -18,9 +18,9 @@ constexpr std::int64_t kMaxPages = (std::int64_t{1} << 31) / config::kPageTokens
 // Beside weights, caches and workspace: step buffers, graphs, code.
 constexpr std::int64_t kLeastReserve = std::int64_t{256} << 20;
 
-double gib(std::int64_t bytes) { return static_cast<double>(bytes) / kGib; }
-
 }  // namespace
+
+double gigabytes(std::int64_t bytes) { return static_cast<double>(bytes) / kGib; }
 
 std::string memory_table(const DeviceMemoryPlan& plan) {
   const std::pair<const char*, std::int64_t> parts[] = {
@@ -34,7 +34,7 @@ std::string memory_table(const DeviceMemoryPlan& plan) {
       {"the device", plan.total}};
   std::string table;
   for (const auto& [name, bytes] : parts) {
-    table += fmt::format("  {:<24}{:>10.3f} GiB  {:>5.1f} %\n", name, gib(bytes),
+    table += fmt::format("  {:<24}{:>10.3f} GiB  {:>5.1f} %\n", name, gigabytes(bytes),
                          100 * static_cast<double>(bytes) /
                              static_cast<double>(std::max<std::int64_t>(plan.total, 1)));
   }
@@ -58,8 +58,8 @@ Result<std::int32_t> pages_of_pool(const PoolSize& size) {
         fmt::format("--mem-fraction-static {:g} of the {:.2f} GiB that are free is {:.2f} GiB; the "
                     "weights take {:.2f} GiB of it, and a page of the cache {:.6f} GiB: raise "
                     "--mem-fraction-static, or use a device with more memory",
-                    size.memory_fraction, gib(size.free_at_start), gib(share), gib(size.weights),
-                    gib(page_bytes)));
+                    size.memory_fraction, gigabytes(size.free_at_start), gigabytes(share),
+                    gigabytes(size.weights), gigabytes(page_bytes)));
   }
   return static_cast<std::int32_t>(std::min({fit, wanted, kMaxPages}));
 }
@@ -72,7 +72,8 @@ Status check_fit(std::int64_t wanted, std::int64_t workspace, std::int64_t free_
           fmt::format("the workspace of a step takes {:.2f} GiB, which leaves {:.2f} GiB; the "
                       "caches want {:.2f} GiB and {:.2f} GiB are kept for the rest: lower "
                       "--mem-fraction-static, --chunked-prefill-size or --max-running-requests",
-                      gib(workspace), gib(free_now), gib(wanted), gib(kLeastReserve))};
+                      gigabytes(workspace), gigabytes(free_now), gigabytes(wanted),
+                      gigabytes(kLeastReserve))};
 }
 
 }  // namespace fathom::app

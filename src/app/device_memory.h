@@ -23,6 +23,9 @@ struct DeviceMemoryPlan {
   }
 };
 
+// What SGLang's log calls a GB.
+double gigabytes(std::int64_t bytes);
+
 // A table for the log: a line a part, with its share of the device.
 std::string memory_table(const DeviceMemoryPlan& plan);
 
