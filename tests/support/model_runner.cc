@@ -1,6 +1,7 @@
 #include "support/model_runner.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "backend/cpu/cpu_ops.h"
@@ -54,8 +55,9 @@ struct ModelRunner::Inputs {
 ModelRunner::ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options)
     : ModelRunner(folder,
                   options,
-                  std::make_unique<cpu::CpuDevice>(options.threads),
-                  cpu::make_cpu_ops()) {}
+                  options.make_device ? options.make_device()
+                                      : std::make_unique<cpu::CpuDevice>(options.threads),
+                  options.make_ops ? options.make_ops() : cpu::make_cpu_ops()) {}
 
 ModelRunner::ModelRunner(const std::filesystem::path& folder,
                          const RunnerOptions& options,
@@ -155,13 +157,51 @@ ModelRunner::Step ModelRunner::collect(const Result<model::StepOutput>& output, 
   return step;
 }
 
+// Shows another probe copies in host memory.
+class ModelRunner::HostProbe final : public model::Probe {
+ public:
+  HostProbe(ModelRunner& runner, model::Probe* shown) : runner_(runner), shown_(shown) {}
+  // What a step is given: the probe itself where the device's memory is the host's.
+  model::Probe* probe() {
+    return shown_ == nullptr || runner_.device_->uses_host_memory() ? shown_ : this;
+  }
+
+  void residual(std::int32_t layer, const TensorView& hidden) override {
+    shown_->residual(layer, copy(hidden, 0));
+  }
+  void selection(std::int32_t layer,
+                 std::int64_t first_row,
+                 const TensorView& selected,
+                 const TensorView& count,
+                 const TensorView& scores) override {
+    shown_->selection(layer, first_row, copy(selected, 0), copy(count, 1), copy(scores, 2));
+  }
+  void experts(std::int32_t layer, const TensorView& experts, const TensorView& weights) override {
+    shown_->experts(layer, copy(experts, 0), copy(weights, 1));
+  }
+
+ private:
+  TensorView copy(const TensorView& view, std::size_t place) {
+    if (!view.present()) return view;
+    copies_.at(place) = runner_.to_host(view);
+    TensorView copied = view;
+    copied.data = copies_.at(place).data();
+    return copied;
+  }
+
+  ModelRunner& runner_;
+  model::Probe* shown_;
+  std::array<std::vector<std::byte>, 3> copies_;
+};
+
 ModelRunner::Step ModelRunner::forward(std::span<const Piece> pieces,
                                        model::Probe* probe,
                                        model::Replay* replay) {
   Inputs inputs(pieces, sequences_, options_.max_positions / config::kPageTokens);
   place(inputs.batch);
   const auto rows = static_cast<std::int64_t>(inputs.ids.size());
-  return collect(model_->forward(*stream_, inputs.batch, *store_, probe, replay), rows);
+  HostProbe host(*this, probe);
+  return collect(model_->forward(*stream_, inputs.batch, *store_, host.probe(), replay), rows);
 }
 
 ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces,
@@ -179,7 +219,8 @@ ModelRunner::Step ModelRunner::draft(std::span<const Piece> pieces,
     view = TensorView(narrow.data(), DType::kBF16, {rows, config_.hidden_size});
   }
   place(view);
-  return collect(model_->draft(*stream_, inputs.batch, view, *store_, probe), rows);
+  HostProbe host(*this, probe);
+  return collect(model_->draft(*stream_, inputs.batch, view, *store_, host.probe()), rows);
 }
 
 ModelRunner::Step ModelRunner::prefill(int sequence,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,9 +28,13 @@ struct RunnerOptions {
   std::int32_t pages = 128;
   model::Mutation mutation = model::Mutation::kNone;
   config::AttentionForm attention_form = config::AttentionForm::kAbsorbed;
+  // A device of another kind than the CPU and its operations; both or neither.
+  std::function<std::unique_ptr<Device>()> make_device;
+  std::function<std::unique_ptr<ops::OpSet>()> make_ops;
 };
 
-// A model on the CPU with caches, driven a step at a time as an engine would.
+// A model with caches, driven a step at a time as an engine would. Probes are shown host memory,
+// wherever the step runs.
 class ModelRunner {
  public:
   ModelRunner(const std::filesystem::path& folder, const RunnerOptions& options);
@@ -82,6 +87,7 @@ class ModelRunner {
 
  private:
   struct Inputs;
+  class HostProbe;
   Step collect(const Result<model::StepOutput>& output, std::int64_t rows);
   // Copies host memory that a view shows to the device, when that does not use the host's, for as
   // long as this step.

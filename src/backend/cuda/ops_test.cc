@@ -231,6 +231,42 @@ TEST_F(CudaOps, Experts) {
   }
 }
 
+// The published model's: 256 experts in 8 groups, 8 of them chosen; and one rank's share of them.
+TEST_F(CudaOps, ExpertsOfThePublishedModel) {
+  constexpr std::int64_t kExperts = 256;
+  constexpr std::int64_t kChosen = 8;
+  for (const std::int64_t tokens : {1, 65, 700}) {
+    for (const std::int32_t local : {256, 32}) {
+      SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(local) + " local");
+      Twin logits = normal(DType::kF32, {tokens, kExperts});
+      Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+      Twin experts = poisoned(DType::kI32, {tokens, kChosen});
+      Twin weights = poisoned(DType::kF32, {tokens, kChosen});
+      Twin source = poisoned(DType::kI32, {tokens * kChosen});
+      Twin row_of = poisoned(DType::kI32, {tokens, kChosen});
+      Twin offsets = poisoned(DType::kI32, {local + 1});
+      on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+        ops::GateArgs gate;
+        gate.logits = view(logits);
+        gate.bias = view(bias);
+        gate.experts = view(experts);
+        gate.weights = view(weights);
+        gate.groups = 8;
+        gate.kept_groups = 4;
+        gate.scale = 2.5F;
+        ops.gate(s, gate);
+        ops.group_by_expert(
+            s, {view(experts), view(source), view(row_of), view(offsets), local == 256 ? 0 : 96});
+      });
+      expect_equal(experts, "gate");
+      expect_equal(weights, "gate's weights");
+      expect_equal(source, "group_by_expert");
+      expect_equal(row_of, "rows of choices");
+      expect_equal(offsets, "offsets");
+    }
+  }
+}
+
 struct CacheCase {
   DType latent;
   DType activation;
@@ -240,7 +276,7 @@ struct CacheCase {
   std::int64_t heads;
   std::int64_t index_heads;
 };
-constexpr CacheCase kCacheCases[] = {{DType::kBF16, DType::kBF16, 512, 64, 128, 16, 64},
+constexpr CacheCase kCacheCases[] = {{DType::kBF16, DType::kBF16, 512, 64, 128, 128, 64},
                                      {DType::kF8E4M3, DType::kBF16, 512, 64, 128, 8, 64},
                                      {DType::kBF16, DType::kBF16, 64, 16, 32, 4, 4},
                                      {DType::kF8E4M3, DType::kBF16, 64, 16, 32, 4, 8},
