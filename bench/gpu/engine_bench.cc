@@ -77,7 +77,7 @@ double step_seconds(const std::string& folder, const Setting& setting, std::int3
   std::unique_ptr<EngineRunner> engine;
   if (setting.gpu) {
     engine = std::make_unique<EngineRunner>(folder, options, cuda::CudaDevice::open(0).value(),
-                                            cuda::make_cuda_ops());
+                                            gpu_ops(setting.deterministic));
   } else {
     engine = std::make_unique<EngineRunner>(folder, options);
   }

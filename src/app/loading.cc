@@ -30,6 +30,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.reserve_clip = plan.limits.reserve_clip;
   options.overlap = plan.overlap_schedule;
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
+  options.pad_graphs = plan.graphs.pads;
   return options;
 }
 
@@ -125,6 +126,17 @@ Status Loading::size_pool() {
   const Result<std::int32_t> pages = pages_of_pool(size);
   FATHOM_RETURN_IF_ERROR(pages.status());
   plan_.cache.pages = *pages;
+  if (plan_.cache.pool_tokens() < plan_.cache.max_tokens) {
+    log_warning(fmt::format("--mem-fraction-static {:g} leaves room for {} tokens instead of {}",
+                            plan_.cache.memory_fraction, plan_.cache.pool_tokens(),
+                            plan_.cache.max_tokens));
+  }
+  if (plan_.cache.pool_tokens() < plan_.limits.context_tokens) {
+    log_warning(fmt::format(
+        "the pool holds {} tokens, fewer than a context of {}: a request can "
+        "have {}",
+        plan_.cache.pool_tokens(), plan_.limits.context_tokens, plan_.cache.pool_tokens() - 1));
+  }
   if (plan_.limits.max_running == 0) plan_.limits.max_running = default_max_running(*pages);
   return {};
 }

@@ -80,10 +80,11 @@ struct GraphPlan {
   bool enabled = false;
   std::vector<std::int32_t> batch_sizes;  // requests of one rank, as given or derived
   std::int32_t max_batch_size = 0;
+  bool pads = true;  // a batch between two sizes runs in the next larger one's graph
   std::int32_t tokens_per_request = 1;  // each graph covers batch size x this
 
-  // The sizes that batches of at most `running` requests need, ascending, each once: those below,
-  // and the next one up, cut to `running`.
+  // The sizes that batches of at most `running` requests need, ascending, each once: those up to
+  // `running`, and when they pad the next one up, cut to `running`.
   std::vector<std::int32_t> batches_up_to(std::int32_t running) const;
 };
 

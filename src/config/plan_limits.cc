@@ -42,6 +42,23 @@ Status plan_running(Resolution& r) {
 
 std::string mib_text(std::int64_t bytes) { return std::to_string(bytes / kMib) + " MiB"; }
 
+// --max-total-tokens as a number of whole pages.
+Status check_total_tokens(Resolution& r) {
+  if (!r.flags.has("max_total_tokens")) return {};
+  const std::int64_t tokens = r.flags.integer("max_total_tokens");
+  const std::int64_t pages = tokens / kPageTokens;
+  if (pages == 0) {
+    return invalid_argument(r.flags.shown("max_total_tokens") + ": expected at least one page of " +
+                            std::to_string(kPageTokens) + " tokens");
+  }
+  if (tokens % kPageTokens != 0) {
+    r.warn(r.flags.shown("max_total_tokens") + ": pages have " + std::to_string(kPageTokens) +
+           " tokens, so the pool holds " + std::to_string(pages * kPageTokens));
+  }
+  r.plan.cache.max_tokens = pages * kPageTokens;
+  return {};
+}
+
 // The pages of one rank's pool in host memory.
 Status plan_cpu_pool(Resolution& r) {
   const FlagValues& flags = r.flags;
@@ -55,14 +72,6 @@ Status plan_cpu_pool(Resolution& r) {
   const bool given = flags.has("max_total_tokens");
   const std::int64_t wanted_pages =
       given ? flags.integer("max_total_tokens") / kPageTokens : 256 * kMib / page_bytes;
-  if (given && wanted_pages == 0) {
-    return invalid_argument(flags.shown("max_total_tokens") + ": expected at least one page of " +
-                            std::to_string(kPageTokens) + " tokens");
-  }
-  if (given && flags.integer("max_total_tokens") % kPageTokens != 0) {
-    r.warn(flags.shown("max_total_tokens") + ": pages have " + std::to_string(kPageTokens) +
-           " tokens, so the pool holds " + std::to_string(wanted_pages * kPageTokens));
-  }
   const std::string share = "--mem-fraction-static " + to_json(flags.get("mem_fraction_static")) +
                             " of " + mib_text(usable_bytes) + " for " + std::to_string(ranks) +
                             (ranks == 1 ? " rank" : " ranks") + " is " + mib_text(cap_bytes);
@@ -117,7 +126,7 @@ Status plan_cache(Resolution& r) {
       cache.layers * (layout->latent_record_bytes() + layout->index_record_bytes());
   cache.memory_fraction = flags.number("mem_fraction_static");
   cache.prefix_cache = !flags.is_on("disable_radix_cache");
-  if (flags.has("max_total_tokens")) cache.max_tokens = flags.integer("max_total_tokens");
+  FATHOM_RETURN_IF_ERROR(check_total_tokens(r));
   if (r.on_gpu()) return {};
   FATHOM_RETURN_IF_ERROR(plan_cpu_pool(r));
   if (!flags.has("max_running_requests")) {

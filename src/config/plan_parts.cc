@@ -186,7 +186,9 @@ Status parse_log_level(const FlagValues& flags, LogThreshold& level) {
 
 std::vector<std::int32_t> GraphPlan::batches_up_to(std::int32_t running) const {
   std::vector<std::int32_t> batches;
-  for (const std::int32_t size : batch_sizes) batches.push_back(std::min(size, running));
+  for (const std::int32_t size : batch_sizes) {
+    if (size <= running || pads) batches.push_back(std::min(size, running));
+  }
   std::ranges::sort(batches);
   batches.erase(std::unique(batches.begin(), batches.end()), batches.end());
   return batches;
@@ -214,6 +216,7 @@ Status plan_graphs(Resolution& r) {
   }
   graphs.max_batch_size = *std::ranges::max_element(graphs.batch_sizes);
   graphs.tokens_per_request = tokens_per_request(r);
+  graphs.pads = !flags.is_on("disable_cuda_graph_padding");
   if (given && graphs.max_batch_size < running) {
     r.warn(flags.shown("cuda_graph_bs") + ": batches of " +
            std::to_string(graphs.max_batch_size + 1) + " to " + std::to_string(running) +

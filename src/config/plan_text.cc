@@ -149,6 +149,7 @@ Json graphs(const GraphPlan& plan) {
       .put("batch_sizes", std::move(sizes))
       .add("max_batch_size", plan.max_batch_size)
       .add("tokens_per_request", plan.tokens_per_request)
+      .add("pads", plan.pads)
       .take();
 }
 

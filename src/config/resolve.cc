@@ -9,7 +9,8 @@ namespace {
 
 // How a flag that the user gave is supported with the value it has.
 Support support_of(const Flag& flag, const Json& value, const InstancePlan& plan) {
-  if (!flag.values.empty()) {
+  const bool on_cpu = plan.device == DeviceKind::kCpu;
+  if (!flag.values.empty() && !(flag.support == Support::kBuiltOnGpu && on_cpu)) {
     const std::vector<std::string_view> values = words(flag.values);
     const std::string text = value.as_string() != nullptr ? *value.as_string() : to_json(value);
     if (std::ranges::find(values, text) == values.end()) return Support::kNotBuilt;

@@ -222,6 +222,9 @@ TEST(Hosts, ThatDecodeCannotReachAreTold) {
 
 TEST(Devices, WithoutGpusThereIsNoCuda) {
   EXPECT_THAT(refusal("--device cuda --arithmetic exact", "h200x8"), HasSubstr("--device cpu"));
+  EXPECT_THAT(refusal("--max-total-tokens 63", "h200x8"), HasSubstr("at least one page"));
+  EXPECT_THAT(refusal("--cuda-graph-config {\"decode\":{\"backend\":\"breakable\"}}", "h200x8"),
+              HasSubstr("expected \"full\" or \"disabled\""));
   EXPECT_THAT(refusal("--device cuda", "cpu"), HasSubstr("--for-machine h200x8"));
   EXPECT_EQ(resolve_line("--device cpu", "h200x8")->plan.device, DeviceKind::kCpu);
 }

@@ -100,9 +100,17 @@ Status apply_graph_config(Resolution& r) {
     return invalid_argument(r.flags.shown("cuda_graph_config") +
                             ": expected an object like {\"decode\": {\"backend\": \"full\"}}");
   }
+  if (config.find_set("prefill") != nullptr) {
+    r.warn("--cuda-graph-config: prefill has no graphs; what is said of it has no effect");
+  }
   const Json* decode = config.find_set("decode");
   if (decode == nullptr) return {};
   if (const Json* backend = decode->find_set("backend")) {
+    const std::string* name = backend->as_string();
+    if (name == nullptr || (*name != "full" && *name != "disabled")) {
+      return invalid_argument("--cuda-graph-config: decode.backend is " + to_json(*backend) +
+                              ", expected \"full\" or \"disabled\"");
+    }
     r.flags.derive("cuda_graph_backend_decode", *backend);
   }
   if (const Json* max = decode->find_set("max_bs")) {

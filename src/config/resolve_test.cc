@@ -155,6 +155,13 @@ TEST(Device, AutoTakesTheGpuAndSaysSo) {
   EXPECT_EQ(on_cpu.plan.device, DeviceKind::kCpu);
 }
 
+TEST(Device, APoolOfAGpuIsAskedForInWholePages) {
+  const Resolved r = resolve_line("--max-total-tokens 1000", "h200x8").value();
+  EXPECT_EQ(r.plan.cache.max_tokens, 960);
+  EXPECT_EQ(r.plan.cache.pages, 0);
+  EXPECT_THAT(r.warnings, Contains(HasSubstr("the pool holds 960")));
+}
+
 TEST(Device, GraphsAndOverlapAreTheGpusAlone) {
   const Resolved gpu =
       resolve_line("--cuda-graph-bs 4 1 2 --max-running-requests 8", "h200x8").value();
@@ -169,6 +176,11 @@ TEST(Device, GraphsAndOverlapAreTheGpusAlone) {
   EXPECT_FALSE(eager.plan.graphs.enabled);
   EXPECT_FALSE(eager.plan.overlap_schedule);
   EXPECT_THAT(eager.not_built, IsEmpty());
+
+  const Resolved unpadded =
+      resolve_line("--cuda-graph-bs 1 4 8 --disable-cuda-graph-padding", "h200x8").value();
+  EXPECT_FALSE(unpadded.plan.graphs.pads);
+  EXPECT_THAT(unpadded.plan.graphs.batches_up_to(6), ElementsAre(1, 4));
 
   const Resolved cpu = resolve_line("--cuda-graph-bs 4", "cpu").value();
   EXPECT_FALSE(cpu.plan.graphs.enabled);

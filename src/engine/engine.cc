@@ -174,7 +174,6 @@ void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status
   if (found == sequences.end()) return;  // an abort that came after the end
   Sequence& sequence = *found->second;
   publish(sequence, finish, error);
-  sequence.finished = true;
   // A step under way may still write to its pages. Whoever gets them next writes in a later step,
   // thus after it.
   let_go(sequence);
@@ -382,6 +381,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.max_sequences = options.max_running;
   runner_options.context_tokens = options.context_tokens;
   runner_options.graph_batches = options.graph_batches;
+  runner_options.pad_graphs = options.pad_graphs;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());
   auto state = std::unique_ptr<State>(new State{config,
@@ -416,7 +416,10 @@ Status Engine::run(wire::EnginePort& port) {
     if (!state.sequences.empty() || state.runner->under_way() > 0) status = state.step();
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
-    state.load.waiting = static_cast<std::int32_t>(state.sequences.size()) - state.load.running;
+    // Those whose last token is under way neither run nor wait.
+    state.load.waiting = static_cast<std::int32_t>(std::count_if(
+        state.sequences.begin(), state.sequences.end(),
+        [](const auto& entry) { return !entry.second->running() && !entry.second->drawn_out(); }));
     state.load.pages_used = state.pool.held_count();
     port.publish_load(state.load);
     port.publish(std::exchange(state.outputs, {}));

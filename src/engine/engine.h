@@ -23,11 +23,12 @@ struct EngineOptions {
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
-  // Whether a step is launched before the results of the step before are there. Answers do not
-  // depend on it.
+  // Whether a step is launched before the results of the step before are there. Answers of
+  // a deterministic backend do not depend on it.
   bool overlap = false;
   // Batch sizes of decode that get a graph, ascending, none above max_running; empty: no graphs.
   std::vector<std::int32_t> graph_batches;
+  bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::vector<wire::TokenId> end_tokens;  // end every answer unless it ignores them
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
@@ -44,8 +45,8 @@ std::int32_t max_prompt_tokens(const EngineOptions& options, std::int32_t pages)
 
 // The step loop of one rank: takes requests, plans, runs, draws, publishes.
 //
-// A request's tokens and log-probabilities depend on the request alone: neither on the others, nor
-// on chunks, retractions and what the pool has room for.
+// On a deterministic backend a request's tokens and log-probabilities depend on the request alone:
+// neither on the others, nor on chunks, retractions and what the pool has room for.
 class Engine {
  public:
   // Everything given must outlive the engine. `model` was created for options.max_rows(),

@@ -165,8 +165,9 @@ const GraphPair* Runner::State::graphs_for(std::span<const Work> work) const {
   for (const Work& each : work) {
     if (each.rows != 1 || !each.draws) return nullptr;
   }
-  return &*std::find_if(graphs.begin(), graphs.end(),
-                        [size](const GraphPair& pair) { return pair.batch >= size; });
+  const auto found = std::find_if(graphs.begin(), graphs.end(),
+                                  [size](const GraphPair& pair) { return pair.batch >= size; });
+  return options.pad_graphs || found->batch == size ? &*found : nullptr;
 }
 
 Runner::State::Extent Runner::State::measure(std::span<const Work> work) {

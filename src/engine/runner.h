@@ -25,6 +25,7 @@ struct RunnerOptions {
   std::int32_t context_tokens = 0;  // positions are below this
   // Batch sizes that get a graph, ascending; the device must capture graphs when there are any.
   std::vector<std::int32_t> graph_batches;
+  bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
 };
 
 // Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i

@@ -24,7 +24,6 @@ struct Sequence {
   std::int32_t max_new_tokens = 1;    // the request's, shortened to context and pool; >= 1
   std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
-  bool finished = false;             // its last output was published
   std::int32_t slot = -1;            // row of the page table while running, else -1
   std::vector<cache::PageId> pages;  // held while running, in order of positions
   std::int32_t unpublished = 0;      // generated tokens that no output carries yet

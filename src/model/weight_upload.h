@@ -26,6 +26,8 @@ class WeightUpload {
   WeightUpload& operator=(const WeightUpload&) = delete;
 
   // Copies `bytes` bytes to the device's memory. `from` must stay until the next flush().
+  // `to` is a multiple of 256, and what lies between the end and the next such multiple belongs to
+  // nobody: it may be written, too.
   void add(void* to, const void* from, std::size_t bytes);
   // What is added from now on lies in another buffer of the device than what was added before.
   void change_buffer() { buffer_changed_ = true; }

@@ -64,7 +64,10 @@ wire::GenerateRequest random_request(std::mt19937& random, const Case& each, boo
       sampling.temperature = 1;
       break;
   }
-  sampling.ignore_eos = true;
+  // Half of them end early, while the next step is under way.
+  if (random() % 2 == 0) {
+    for (int i = 0; i < 12; ++i) sampling.stop_token_ids.push_back(below(each.vocab));
+  }
   if (random() % 3 == 0) {
     request.logprobs.wanted = true;
     request.logprobs.prompt_start = below(length);
@@ -138,6 +141,8 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
     EngineRunner cpu(folder, options());
     expected = run(cpu, requests);
   }
+  // The longest request fits, and little beside it.
+  const std::int32_t few = (GetParam().long_prompt + 200) / config::kPageTokens + 8;
   struct Schedule {
     const char* name;
     bool overlap;
@@ -148,7 +153,7 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
   for (const Schedule& schedule :
        {Schedule{"step by step", false, {}, 512, 400}, Schedule{"overlapping", true, {}, 200, 400},
         Schedule{"graphs", true, {1, 2, 4, 8, 16}, 512, 400},
-        Schedule{"retractions", true, {1, 3, 24}, 333, 150}}) {
+        Schedule{"retractions", true, {1, 3, 24}, 333, few}}) {
     SCOPED_TRACE(schedule.name);
     EngineRunnerOptions gpu_options = options();
     gpu_options.engine.overlap = schedule.overlap;
@@ -158,12 +163,16 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
     gpu_options.pages = schedule.pages;
     EngineRunner gpu(folder, gpu_options, cuda::CudaDevice::open(0).value(), cuda::make_cuda_ops());
     const std::vector<wire::TokenOutput> outputs = run(gpu, requests);
+    int retractions = 0;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       SCOPED_TRACE("request " + std::to_string(i));
+      retractions += outputs[i].retractions;
+      ASSERT_EQ(outputs[i].finish, expected[i].finish);
       ASSERT_TRUE(outputs[i].error.ok()) << outputs[i].error.message();
       ASSERT_EQ(outputs[i].tokens, expected[i].tokens);
       ASSERT_EQ(bits_of(outputs[i]), bits_of(expected[i]));
     }
+    EXPECT_EQ(retractions > 0, schedule.pages == few);
     ASSERT_TRUE(gpu.stop().ok());
   }
 }

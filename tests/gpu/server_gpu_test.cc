@@ -79,7 +79,8 @@ TEST_F(GpuServer, TakesTheGpuByItselfAndPrintsWhereItsMemoryGoes) {
 }
 
 // Free-running: an answer goes its own way from the first token whose two best candidates are
-// closer than the products' bound. How many do is told, not judged; the evaluation set judges.
+// closer than the products' bound. How many do is told, and most must be equal; the evaluation set
+// judges.
 TEST_F(GpuServer, TellsHowManyGreedyAnswersAreTheCpus) {
   const auto cases = system_test::read_evaluation(home_ + "/models/fathom-tiny/eval.jsonl");
   std::vector<std::vector<std::string>> replies;

@@ -73,7 +73,7 @@ mkdir -p "$root/proc"
 in_root() {
   unshare --mount sh -c 'mount --rbind /proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
 }
-if ! unshare --mount sh -c 'mount --rbind /proc "$0/proc" && chroot "$0" true 2>/dev/null; [ $? -ne 125 ]' "$root" 2>/dev/null; then
+if ! unshare --mount sh -c 'mount --rbind /proc "$0/proc" || exit 125; chroot "$0" true 2>/dev/null; [ $? -ne 125 ]' "$root" 2>/dev/null; then
   say "An empty root was not tried: this user may not mount and change the root."
   exit 0
 fi

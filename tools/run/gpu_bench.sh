@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tools/run/common.sh
 
 bundle=$PWD/build/bundle/fathom
-if [ ! -d "$bundle" ] && [ -e build/bundle/fathom.tar.xz ]; then
+if [ -e build/bundle/fathom.tar.xz ] && [ ! "$bundle" -nt build/bundle/fathom.tar.xz ]; then
+  rm -rf "$bundle"
   tar -C build/bundle -xf build/bundle/fathom.tar.xz
 fi
 export FATHOM_HOME=$PWD

@@ -10,7 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tools/run/common.sh
 
 bundle=$PWD/build/bundle/fathom
-if [ ! -d "$bundle" ] && [ -e build/bundle/fathom.tar.xz ]; then
+if [ -e build/bundle/fathom.tar.xz ] && [ ! "$bundle" -nt build/bundle/fathom.tar.xz ]; then
+  rm -rf "$bundle"
   tar -C build/bundle -xf build/bundle/fathom.tar.xz
 fi
 [ -x "$bundle/bin/cuda_ops_test" ] ||
@@ -50,6 +51,7 @@ if [ -n "${FATHOM_COMPUTE_SANITIZER:-}" ]; then
   finish
 fi
 
+ran=0
 for program in "$bundle"/bin/cuda_*_test; do
   name=${program##*/}
   log=build/gpu-test/$name.log
@@ -57,10 +59,11 @@ for program in "$bundle"/bin/cuda_*_test; do
   status=0
   "$program" --gtest_filter="$filter" >"$log" 2>&1 || status=$?
   took=$(($(now_ms) - begin))
-  count() { grep -c "^\[ *$1 *\] [^ ]*\.[^ ]* (" "$log" || true; }
+  count() { grep -Ec "^\[ *$1 *\] .*\([0-9]+ ms\)$" "$log" || true; }
   passed=$(count OK)
   skipped=$(count SKIPPED)
   wrong=$(count FAILED)
+  ran=$((ran + passed + wrong))
   if [ $status -ne 0 ] || [ "$skipped" -gt 0 ] || [ "$passed" -eq 0 ]; then
     [ "$filter" != '*' ] && [ $status -eq 0 ] && [ "$skipped" -eq 0 ] || failed=1
     tail -n 60 "$log"
@@ -68,4 +71,5 @@ for program in "$bundle"/bin/cuda_*_test; do
   printf '%-20s %3s passed %3s failed %3s skipped %7s s  status %s\n' "$name" "$passed" "$wrong" "$skipped" \
     "$((took / 1000)).$((took % 1000 / 100))" "$status" >>$table
 done
+[ $ran -gt 0 ] || { say "No case is called $filter."; failed=1; }
 finish

@@ -148,6 +148,23 @@ lint() {
 
 format() { run_check "format" tools/run/format.sh --check; }
 
+# Changing the root takes rights that not every user and container has.
+bundle() {
+  local name="a bundle runs in an empty root" begin told
+  begin=$(now_ms)
+  if ! told=$(tools/run/bundle.sh 2>&1); then
+    say "$told"
+    record checks fail $(($(now_ms) - begin)) "$name"
+    return 1
+  fi
+  say "$told"
+  if grep -q "An empty root was not tried" <<<"$told"; then
+    record checks skip $(($(now_ms) - begin)) "$name"
+  else
+    record checks pass $(($(now_ms) - begin)) "$name"
+  fi
+}
+
 cuda_possible() {
   { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null &&
     [ -e src/backend/cuda/CMakeLists.txt ] && grep -q '"name": "cuda"' CMakePresets.json
@@ -168,7 +185,7 @@ done
 if cuda_possible; then
   part build "cuda build" tree_build cuda fathom_gpu_programs
 fi
-part system "bundle" run_check "a bundle runs in an empty root" tools/run/bundle.sh
+part system "bundle" bundle
 if [ $all = yes ]; then
   part build "debug build" tree_build debug
   # Without optimisation the kernels are a hundred times slower: unit tests alone, in their short form.

@@ -38,6 +38,9 @@ void* CudaStream::workspace() {
     cudaSetDevice(device_);
     if (cudaMalloc(&taken, kWorkspaceBytes + kScaleBytes) != cudaSuccess) {
       static_cast<void>(cudaGetLastError());
+      fail("no memory for the workspace of products, " +
+           std::to_string((kWorkspaceBytes + kScaleBytes) >> 20) +
+           " MiB; lower --mem-fraction-static");
       return nullptr;
     }
     scratch_ = static_cast<std::byte*>(taken);
@@ -133,6 +136,10 @@ Result<std::unique_ptr<CudaDevice>> CudaDevice::open(int index) {
     return invalid_argument("GPU " + std::to_string(index) + " was asked for, this machine has " +
                             std::to_string(found.size()));
   }
+  // Handles of libraries belong to the device that is current when they are made.
+  if (const cudaError_t code = cudaSetDevice(index); code != cudaSuccess) {
+    return Status(Code::kUnavailable, "GPU " + std::to_string(index) + ": " + words(code));
+  }
   return std::unique_ptr<CudaDevice>(
       new CudaDevice(index, found[static_cast<std::size_t>(index)].name));
 }
@@ -153,6 +160,9 @@ Result<Buffer> CudaDevice::allocate(std::size_t bytes) {
   cudaSetDevice(index_);
   if (const cudaError_t code = cudaMalloc(&data, bytes); code != cudaSuccess) {
     static_cast<void>(cudaGetLastError());  // not sticky: the next launch is not to blame
+    if (code != cudaErrorMemoryAllocation) {
+      return Status(Code::kUnavailable, "a buffer of " + name_ + ": " + words(code));
+    }
     std::size_t free_bytes = 0;
     std::size_t total = 0;
     cudaMemGetInfo(&free_bytes, &total);
@@ -162,11 +172,12 @@ Result<Buffer> CudaDevice::allocate(std::size_t bytes) {
                                                 std::to_string(total) + " are free");
   }
   Buffer buffer(this, data, bytes);
-  // The memory set runs on the default stream; nobody has the buffer before it is done.
+  // The memory set runs on the default stream; nobody has the buffer before it is done. Other
+  // streams do not wait for it, nor it for them: an upload under way goes on.
   if (const cudaError_t code = cudaMemset(data, 0, bytes); code != cudaSuccess) {
     return Status(Code::kUnavailable, "zeroing a buffer: " + words(code));
   }
-  if (const cudaError_t code = cudaDeviceSynchronize(); code != cudaSuccess) {
+  if (const cudaError_t code = cudaStreamSynchronize(cudaStreamLegacy); code != cudaSuccess) {
     return Status(Code::kUnavailable, "zeroing a buffer: " + words(code));
   }
   return buffer;

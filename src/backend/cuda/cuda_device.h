@@ -30,11 +30,11 @@ class CudaStream final : public Stream {
 
   CUstream_st* handle() const { return stream_; }
 
-  // Scratch memory of the products of FastProducts; taken when first asked for, nullptr when it
-  // cannot be had.
+  // Scratch memory of the products of FastProducts; taken when first asked for. nullptr, and a
+  // failed stream, when it cannot be had.
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
   void* workspace();
-  // Room for `count` scales, or nullptr.
+  // Room for `count` scales; nullptr for more than there is room for.
   float* product_scales(std::int64_t count);
 
   // Of the calls and launches so far.

@@ -222,6 +222,12 @@ FastProducts::Plan FastProducts::make_plan(const Shape& shape,
   const std::uint64_t workspace = CudaStream::kWorkspaceBytes;
   library.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                          sizeof workspace);
+  for (const auto operand :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    const auto bytes = static_cast<std::uint32_t>(kAlignment);
+    library.preference_set(preference, operand, &bytes, sizeof bytes);
+  }
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
   const cublasStatus_t asked = library.heuristic(library.handle, plan.desc, plan.w, plan.x, plan.y,

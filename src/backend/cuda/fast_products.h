@@ -49,7 +49,7 @@ class FastProducts {
   Plan& plan_for(const Shape& shape, const void* w_scales, const void* x_scales);
   Plan make_plan(const Shape& shape, const void* w_scales, const void* x_scales);
   void set_scales(Plan& plan, const void* w_scales, const void* x_scales);
-  // Requires that the shape is served.
+  // False, with nothing enqueued, when the library does not serve the shape.
   bool run(CudaStream& stream,
            const Shape& shape,
            const void* w,
