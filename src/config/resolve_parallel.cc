@@ -185,10 +185,14 @@ Status plan_layout(Resolution& r) {
   const std::int64_t last_gpu =
       layout.first_device + std::int64_t{layout.ranks_per_node - 1} * layout.device_step;
   if (r.on_gpu() && last_gpu >= gpus) {
-    return invalid_argument(flags.shown("tp_size") + " over " + flags.shown("nnodes") + " puts " +
-                            std::to_string(layout.ranks_per_node) +
-                            " ranks on this node, up to GPU " + std::to_string(last_gpu) + "; " +
-                            r.input.machine.name + " has " + std::to_string(gpus) + " GPUs");
+    std::string asked = flags.shown("tp_size") + " over " + flags.shown("nnodes");
+    if (layout.first_device != 0) asked += " from " + flags.shown("base_gpu_id");
+    if (layout.device_step != 1) asked += " in steps of " + flags.shown("gpu_id_step");
+    return invalid_argument(asked + " puts " + std::to_string(layout.ranks_per_node) +
+                            (layout.ranks_per_node == 1 ? " rank" : " ranks") +
+                            " on this node, up to GPU " + std::to_string(last_gpu) + "; " +
+                            r.input.machine.name + " has " + std::to_string(gpus) +
+                            " GPUs, numbered from 0");
   }
   return {};
 }

@@ -35,42 +35,28 @@ class GpuGolden : public testing::Test {
     options.max_tokens = 1536;
     return options;
   }
-
-  static void expect_golden(const oracle::GoldenReport& report) {
-    SCOPED_TRACE(report.describe());
-    std::cout << report.describe() << "\n";
-    EXPECT_LE(report.logits, 1e-3);
-    EXPECT_LE(report.hidden, 1e-3);
-    EXPECT_LE(report.draft_logits, 1e-3);
-    EXPECT_LE(report.draft_hidden, 1e-3);
-    EXPECT_EQ(report.wrong_positions, 0);
-    EXPECT_EQ(report.wrong_tokens, 0);
-    EXPECT_EQ(report.wrong_drafts, 0);
-    EXPECT_GT(report.compared_tokens, 0);
-    EXPECT_GT(report.compared_rows, 0);
-  }
 };
 
 TEST_F(GpuGolden, MicroBf16EqualsTheReference) {
-  expect_golden(
+  oracle::expect_golden(
       oracle::check_prompts(folder("FATHOM_TEST_DATA", "micro-bf16"), {7, 40, 90}, on_gpu()));
 }
 
 TEST_F(GpuGolden, SlimFp8EqualsTheReference) {
-  expect_golden(
+  oracle::expect_golden(
       oracle::check_prompts(folder("FATHOM_TEST_DATA", "slim-fp8"), {9, 64, 150}, on_gpu()));
 }
 
 TEST_F(GpuGolden, TheExpandedFormEqualsTheReferenceToo) {
   test_support::RunnerOptions options = on_gpu();
   options.attention_form = config::AttentionForm::kExpanded;
-  expect_golden(
+  oracle::expect_golden(
       oracle::check_prompts(folder("FATHOM_TEST_DATA", "slim-fp8"), {9, 64, 150}, options));
 }
 
 TEST_F(GpuGolden, FathomTinyEqualsTheReference) {
-  expect_golden(oracle::check_tiny(folder("FATHOM_HOME", "models/fathom-tiny"), {0, 1, 2, 3, 4, 5},
-                                   on_gpu()));
+  oracle::expect_golden(oracle::check_tiny(folder("FATHOM_HOME", "models/fathom-tiny"),
+                                           {0, 1, 2, 3, 4, 5}, on_gpu()));
 }
 
 }  // namespace

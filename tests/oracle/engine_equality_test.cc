@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -7,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/answer_bits.h"
 #include "support/engine_runner.h"
 
 // What a request gets does not depend on its company: 200 requests in random order, with aborts and
@@ -15,6 +15,7 @@
 namespace fathom::oracle {
 namespace {
 
+using test_support::bits_of;
 using test_support::EngineRunner;
 using test_support::EngineRunnerOptions;
 using wire::Finish;
@@ -75,35 +76,6 @@ wire::GenerateRequest random_request(std::mt19937& random) {
     if (random() % 2 == 0) request.logprobs.token_ids = {between(random, 0, kVocab - 1), 9};
   }
   return request;
-}
-
-using Bits = std::vector<std::uint32_t>;
-
-void append(Bits& bits, const std::vector<wire::PositionLogprobs>& positions) {
-  for (const wire::PositionLogprobs& position : positions) {
-    bits.push_back(static_cast<std::uint32_t>(position.id));
-    bits.push_back(std::bit_cast<std::uint32_t>(position.logprob));
-    for (const auto* list : {&position.top, &position.asked}) {
-      bits.push_back(static_cast<std::uint32_t>(list->size()));
-      for (const wire::TokenLogprob& each : *list) {
-        bits.push_back(static_cast<std::uint32_t>(each.id));
-        bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
-      }
-    }
-  }
-}
-
-// Prompt and answer apart: an abort may cut both short.
-Bits answer_bits(const wire::TokenOutput& output) {
-  Bits bits;
-  append(bits, output.logprobs);
-  return bits;
-}
-
-Bits prompt_bits(const wire::TokenOutput& output) {
-  Bits bits;
-  append(bits, output.prompt_logprobs);
-  return bits;
 }
 
 template <class T>
@@ -175,15 +147,15 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
       ++cut_short;
       EXPECT_TRUE(aborted[i]) << output.error.message();
       EXPECT_TRUE(begins_with(alone[i].tokens, output.tokens));
-      EXPECT_TRUE(begins_with(answer_bits(alone[i]), answer_bits(output)));
-      EXPECT_TRUE(begins_with(prompt_bits(alone[i]), prompt_bits(output)));
+      EXPECT_TRUE(begins_with(bits_of(alone[i].logprobs), bits_of(output.logprobs)));
+      EXPECT_TRUE(begins_with(bits_of(alone[i].prompt_logprobs), bits_of(output.prompt_logprobs)));
       continue;
     }
     EXPECT_EQ(output.finish, alone[i].finish);
     EXPECT_EQ(output.stop_token, alone[i].stop_token);
     EXPECT_EQ(output.tokens, alone[i].tokens);
-    EXPECT_EQ(answer_bits(output), answer_bits(alone[i]));
-    EXPECT_EQ(prompt_bits(output), prompt_bits(alone[i]));
+    EXPECT_EQ(bits_of(output.logprobs), bits_of(alone[i].logprobs));
+    EXPECT_EQ(bits_of(output.prompt_logprobs), bits_of(alone[i].prompt_logprobs));
   }
   EXPECT_EQ(engine.load().pages_used, 0);
   // The schedule was what the test is about.

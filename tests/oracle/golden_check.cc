@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include <gtest/gtest.h>
+
 #include "support/safetensors_file.h"
 
 namespace fathom::oracle {
@@ -248,6 +250,20 @@ GoldenReport check_tiny(const std::filesystem::path& folder,
   GoldenReport report;
   for (const int prompt : prompts) check_tiny_prompt(runner, golden, prompt, report);
   return report;
+}
+
+void expect_golden(const GoldenReport& report) {
+  SCOPED_TRACE(report.describe());
+  ::testing::Test::RecordProperty("report", report.describe());
+  EXPECT_LE(report.logits, 1e-3);
+  EXPECT_LE(report.hidden, 1e-3);
+  EXPECT_LE(report.draft_logits, 1e-3);
+  EXPECT_LE(report.draft_hidden, 1e-3);
+  EXPECT_EQ(report.wrong_positions, 0);
+  EXPECT_EQ(report.wrong_tokens, 0);
+  EXPECT_EQ(report.wrong_drafts, 0);
+  EXPECT_GT(report.compared_tokens, 0);
+  EXPECT_GT(report.compared_rows, 0);
 }
 
 }  // namespace fathom::oracle

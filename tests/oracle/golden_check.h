@@ -36,4 +36,8 @@ GoldenReport check_tiny(const std::filesystem::path& folder,
                         const std::vector<int>& prompts,
                         const test_support::RunnerOptions& options);
 
+// Expects that a report stays within the bounds of the data's pages: 1e-3 absolute, and no choice
+// that differs.
+void expect_golden(const GoldenReport& report);
+
 }  // namespace fathom::oracle

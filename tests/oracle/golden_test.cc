@@ -12,20 +12,6 @@ const std::filesystem::path kData = FATHOM_TEST_DATA;
 const std::filesystem::path kTiny =
     std::filesystem::path(FATHOM_SOURCE_DIR) / "models" / "fathom-tiny";
 
-void expect_golden(const GoldenReport& report) {
-  SCOPED_TRACE(report.describe());
-  ::testing::Test::RecordProperty("report", report.describe());
-  EXPECT_LE(report.logits, 1e-3);
-  EXPECT_LE(report.hidden, 1e-3);
-  EXPECT_LE(report.draft_logits, 1e-3);
-  EXPECT_LE(report.draft_hidden, 1e-3);
-  EXPECT_EQ(report.wrong_positions, 0);
-  EXPECT_EQ(report.wrong_tokens, 0);
-  EXPECT_EQ(report.wrong_drafts, 0);
-  EXPECT_GT(report.compared_tokens, 0);
-  EXPECT_GT(report.compared_rows, 0);
-}
-
 TEST(Golden, MicroBf16EqualsTheReference) {
   expect_golden(check_prompts(kData / "micro-bf16", {7, 40, 90}, {}));
 }

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "wire/messages.h"
+
+namespace fathom::test_support {
+
+using Bits = std::vector<std::uint32_t>;
+
+// Ids and the bits of log-probabilities, for answers that must be equal.
+inline Bits bits_of(const std::vector<wire::PositionLogprobs>& positions) {
+  Bits bits;
+  for (const wire::PositionLogprobs& position : positions) {
+    bits.push_back(static_cast<std::uint32_t>(position.id));
+    bits.push_back(std::bit_cast<std::uint32_t>(position.logprob));
+    for (const auto* list : {&position.top, &position.asked}) {
+      bits.push_back(static_cast<std::uint32_t>(list->size()));
+      for (const wire::TokenLogprob& each : *list) {
+        bits.push_back(static_cast<std::uint32_t>(each.id));
+        bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
+      }
+    }
+  }
+  return bits;
+}
+
+}  // namespace fathom::test_support
