@@ -192,7 +192,7 @@ Status plan_layout(Resolution& r) {
                             (layout.ranks_per_node == 1 ? " rank" : " ranks") +
                             " on this node, up to GPU " + std::to_string(last_gpu) + "; " +
                             r.input.machine.name + " has " + std::to_string(gpus) +
-                            " GPUs, numbered from 0");
+                            (gpus == 1 ? " GPU, GPU 0" : " GPUs, numbered from 0"));
   }
   return {};
 }

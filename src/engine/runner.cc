@@ -279,6 +279,8 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 {},
                                                 {},
                                                 {}});
+  ops.prepare(*state->stream);
+  FATHOM_RETURN_IF_ERROR(state->stream->synchronize().in("the engine's step buffers"));
   for (Slot& slot : state->slots) {
     Result<Buffer> inputs = device.allocate_host(input_bytes);
     FATHOM_RETURN_IF_ERROR(inputs.status().in("the engine's step buffers"));

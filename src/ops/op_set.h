@@ -22,6 +22,10 @@ class OpSet {
  public:
   virtual ~OpSet() = default;
 
+  // Takes what the operations need on `stream` whatever the shapes, which the first of them would
+  // take otherwise: for a start that counts its memory. A failure is told by synchronize().
+  virtual void prepare(Stream& /*stream*/) const {}
+
   virtual void embed(Stream& stream, const EmbedArgs& args) const = 0;
   virtual void fill_ids(Stream& stream, const FillIdsArgs& args) const = 0;
   virtual void scatter(Stream& stream, const ScatterArgs& args) const = 0;

@@ -1,5 +1,5 @@
 // The recorded outputs of an independent implementation, on the GPU in exact arithmetic, with the
-// bounds of the data's pages (tests/oracle/golden_test.cc). No command computes so on a GPU; it
+// bounds of the data's pages (oracle/golden_check.h). No command computes so on a GPU; it
 // shows that nothing of the backend but its formats stands between the two. $FATHOM_TEST_DATA and
 // $FATHOM_HOME name the folders of the checkpoints and of models/.
 

@@ -152,11 +152,7 @@ ops::DeviceMemory CudaDevice::memory() const {
   return {static_cast<std::int64_t>(total), static_cast<std::int64_t>(free_bytes)};
 }
 
-std::unique_ptr<Stream> CudaDevice::create_stream() {
-  auto stream = std::make_unique<CudaStream>(index_);
-  if (reserves_workspaces_) stream->workspace();  // a failure is the stream's
-  return stream;
-}
+std::unique_ptr<Stream> CudaDevice::create_stream() { return std::make_unique<CudaStream>(index_); }
 
 Result<Buffer> CudaDevice::allocate(std::size_t bytes) {
   if (bytes == 0) return Buffer();

@@ -30,8 +30,8 @@ class CudaStream final : public Stream {
 
   CUstream_st* handle() const { return stream_; }
 
-  // Scratch memory of the products of FastProducts; taken when first asked for
-  // (CudaDevice::reserve_workspaces). nullptr, and a failed stream, when it cannot be had.
+  // Scratch memory of the products of FastProducts; taken when first asked for. nullptr, and a
+  // failed stream, when it cannot be had.
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
   void* workspace();
   // Room for `count` scales; nullptr for more than there is room for.
@@ -105,9 +105,6 @@ class CudaDevice final : public Device {
   void copy_to_device(Stream& stream, void* to, const void* from, std::size_t bytes) override;
   void copy_to_host(Stream& stream, void* to, const void* from, std::size_t bytes) override;
   ops::DeviceMemory memory() const;
-  // Streams made from now on take their workspace when they are made, so that it is counted before
-  // the memory of a start is told.
-  void reserve_workspaces() { reserves_workspaces_ = true; }
 
   bool captures_graphs() const override { return true; }
   Result<std::unique_ptr<Graph>> capture(Stream& stream,
@@ -119,7 +116,6 @@ class CudaDevice final : public Device {
 
   int index_;
   std::string name_;
-  bool reserves_workspaces_ = false;
 };
 
 }  // namespace fathom::cuda

@@ -38,6 +38,9 @@ class CudaOps final : public ops::OpSet {
  public:
   explicit CudaOps(std::shared_ptr<FastProducts> fast) : fast_(std::move(fast)) {}
 
+  void prepare(Stream& s) const override {
+    if (fast_ != nullptr) static_cast<CudaStream&>(s).workspace();
+  }
   void embed(Stream& s, const ops::EmbedArgs& a) const override {
     launch(s, cuda::embed, a, "embed", a.y);
   }

@@ -41,7 +41,6 @@ Status open(const ops::BackendOptions& options, std::unique_ptr<ops::Backend>& o
     Result<std::unique_ptr<FastProducts>> products = FastProducts::open();
     if (products.ok()) {
       fast = std::move(products).value();
-      (*device)->reserve_workspaces();
       kernels = "products by " + fast->name() + " where it serves, else by Fathom's own kernels";
     } else {
       kernels += ": " + products.status().message();
