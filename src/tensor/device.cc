@@ -24,7 +24,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 Buffer::~Buffer() { release(); }
 
 void Buffer::release() {
-  if (device_ != nullptr) device_->free(*this);
+  if (device_ != nullptr) device_->deallocate(*this);
 }
 
 TensorView Buffer::view(DType dtype,

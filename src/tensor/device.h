@@ -111,7 +111,7 @@ class Device {
  private:
   friend class Buffer;
   // Of a buffer that allocate() or allocate_host() gave.
-  virtual void free(const Buffer& buffer) = 0;
+  virtual void deallocate(const Buffer& buffer) = 0;
 };
 
 }  // namespace fathom

@@ -65,7 +65,7 @@ Result<Buffer> CpuDevice::map(std::size_t bytes, Buffer::Kind kind) {
   return Buffer(this, data, bytes, kind);
 }
 
-void CpuDevice::free(const Buffer& buffer) { munmap(buffer.data(), buffer.bytes()); }
+void CpuDevice::deallocate(const Buffer& buffer) { munmap(buffer.data(), buffer.bytes()); }
 
 void CpuDevice::copy_to_device(Stream& /*stream*/, void* to, const void* from, std::size_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);

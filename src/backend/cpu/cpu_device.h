@@ -65,7 +65,7 @@ class CpuDevice final : public Device {
 
  private:
   Result<Buffer> map(std::size_t bytes, Buffer::Kind kind);
-  void free(const Buffer& buffer) override;
+  void deallocate(const Buffer& buffer) override;
   int threads_;
 };
 

@@ -197,7 +197,7 @@ Result<Buffer> CudaDevice::allocate_host(std::size_t bytes) {
   return Buffer(this, data, bytes, Buffer::Kind::kHost);
 }
 
-void CudaDevice::free(const Buffer& buffer) {
+void CudaDevice::deallocate(const Buffer& buffer) {
   cudaSetDevice(index_);
   if (buffer.kind() == Buffer::Kind::kHost) {
     cudaFreeHost(buffer.data());

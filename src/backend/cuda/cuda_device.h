@@ -112,7 +112,7 @@ class CudaDevice final : public Device {
 
  private:
   CudaDevice(int index, std::string name) : index_(index), name_(std::move(name)) {}
-  void free(const Buffer& buffer) override;
+  void deallocate(const Buffer& buffer) override;
 
   int index_;
   std::string name_;
