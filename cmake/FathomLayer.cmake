@@ -21,14 +21,15 @@ add_custom_target(fathom_unit_tests)
 # All fuzz targets.
 add_custom_target(fathom_fuzzers)
 
-# fathom_test(NAME SOURCES ... [USES target ...] [LABELS label ...] [DATA])
+# fathom_test(NAME SOURCES ... [USES target ...] [LABELS label ...] [DATA] [PYTHON])
 #
 # One test program from *_test.cc files. DATA hands it the folder of unpacked test data as the
-# compile definition FATHOM_TEST_DATA. Labels: unit (default; also run under the sanitizers),
+# compile definition FATHOM_TEST_DATA. PYTHON hands it the interpreter that tools/run/python.sh makes
+# as FATHOM_PYTHON, and the folder of our scripts for it as FATHOM_CLIENTS. Labels: unit (default; also run under the sanitizers),
 # oracle, system. Each run leaves its cases in test-results/NAME.xml of the build folder, which is
 # where `./run test` counts them.
 function(fathom_test name)
-  cmake_parse_arguments(arg "DATA" "" "SOURCES;USES;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "DATA;PYTHON" "" "SOURCES;USES;LABELS" ${ARGN})
   if(NOT FATHOM_TESTS)
     return()
   endif()
@@ -45,6 +46,11 @@ function(fathom_test name)
     add_dependencies(${name} fathom_test_data)
     target_compile_definitions(${name} PRIVATE FATHOM_TEST_DATA="${FATHOM_TEST_DATA}"
                                                FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  endif()
+  if(arg_PYTHON)
+    target_compile_definitions(${name} PRIVATE
+      FATHOM_PYTHON="${CMAKE_SOURCE_DIR}/build/python/bin/python"
+      FATHOM_CLIENTS="${CMAKE_SOURCE_DIR}/tests/clients")
   endif()
   if("unit" IN_LIST arg_LABELS)
     add_dependencies(fathom_unit_tests ${name})

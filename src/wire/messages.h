@@ -16,6 +16,12 @@ namespace fathom::wire {
 using RequestId = std::uint64_t;
 using TokenId = std::int32_t;
 
+// Added to the logit of a token.
+struct TokenBias {
+  TokenId id = 0;
+  float bias = 0;
+};
+
 // How tokens are drawn. Validated and completed by whoever makes the request: the engine relies on
 // the ranges.
 struct SamplingParams {
@@ -29,6 +35,22 @@ struct SamplingParams {
       0;                    // >= 0; the engine shortens it to what its context and pool hold
   bool ignore_eos = false;  // neither end-of-sequence nor stop_token_ids end the answer
   std::vector<TokenId> stop_token_ids;  // ascending; beside the model's own ends of sequence
+  // Until the answer has so many tokens, nothing that would end it is drawn; <= max_new_tokens.
+  std::int32_t min_new_tokens = 0;
+  // Of the answer's tokens so far, not the prompt's (docs/arithmetic.md 14).
+  float frequency_penalty = 0;        // [-2, 2]
+  float presence_penalty = 0;         // [-2, 2]
+  float repetition_penalty = 1;       // (0, 2]
+  std::vector<TokenBias> logit_bias;  // ascending in id, each once; finite
+};
+
+// What an answer has to match.
+enum class ConstraintKind : std::uint8_t { kNone, kJsonSchema, kRegex, kEbnf, kStructuralTag };
+
+struct Constraint {
+  ConstraintKind kind = ConstraintKind::kNone;
+  std::string text;           // a JSON schema, a pattern, a grammar … by `kind`
+  TokenId begins_after = -1;  // holds from the token after the first such one; -1: from the first
 };
 
 struct LogprobParams {
@@ -43,6 +65,7 @@ struct GenerateRequest {
   RequestId id = 0;
   std::vector<TokenId> prompt;  // not empty; ids below the vocabulary
   SamplingParams sampling;
+  Constraint constraint;
   LogprobParams logprobs;
   bool stream = false;  // false: one TokenOutput, when the request is finished
   std::int32_t stream_interval =

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace fathom::text {
+
+// How a model marks its thoughts.
+enum class ReasoningFormat : std::uint8_t {
+  kNone,        // there is no such thing: all is content
+  kDeepSeekV3,  // begins inside thoughts only when the prompt opened them
+  kDeepSeekR1,  // always begins inside thoughts
+};
+
+// How a model writes tool calls.
+enum class ToolCallFormat : std::uint8_t {
+  kNone,         // all is content
+  kDeepSeekV3,   // markers, type, name and a fenced block of JSON
+  kDeepSeekV31,  // markers, name and JSON
+  kDeepSeekV32,  // DSML
+  kJsonArray,  // the whole content is [{"name":…,"parameters":{…}},…]: what a constraint without
+               // markers makes of tool_choice "required"
+};
+
+// The flags' names for them: "deepseek-v3", "deepseekv32" …, case ignored. kInvalidArgument lists
+// the known ones. "none" is kNone; "auto" is the caller's to resolve.
+Result<ReasoningFormat> reasoning_format(std::string_view name);
+Result<ToolCallFormat> tool_call_format(std::string_view name);
+
+struct AnswerParserOptions {
+  ReasoningFormat reasoning = ReasoningFormat::kNone;
+  bool starts_thinking = false;    // the prompt opened the thoughts (kDeepSeekV3)
+  bool separate_reasoning = true;  // false: thoughts stay in the content, markers and all
+  bool stream_reasoning = true;    // false: thoughts come in one piece, at their end
+  ToolCallFormat tool_calls = ToolCallFormat::kNone;
+  // The request's tools (OpenAI's `tools` array): their names decide which calls are known, their
+  // schemas the types of parameters. Null: none. Outlives the parser.
+  const Json::Array* tools = nullptr;
+  bool forward_unknown_tools = false;  // calls of other names are told, too
+};
+
+// One piece of an answer. Pieces of one kind that follow each other may be joined.
+struct AnswerPiece {
+  enum class Kind : std::uint8_t {
+    kReasoning,      // `text`: more of the thoughts
+    kContent,        // `text`: more of the content
+    kCallBegin,      // call number `call` of the function `text`
+    kCallArguments,  // `text`: more of the call's arguments, as JSON text
+    kCallEnd,        // the call is complete; without it, the answer was cut inside
+  };
+  Kind kind = Kind::kContent;
+  std::int32_t call = 0;  // ordinal among the calls that are told, from 0
+  std::string text;
+  bool operator==(const AnswerPiece&) const = default;
+};
+
+// Splits the text of one answer into thoughts, content and tool calls as it comes. How the text is
+// cut into push() calls changes how pieces are cut, never what they say together; a whole answer is
+// one push(). Nothing is told twice and nothing is lost but what belongs to the markup:
+//
+// - What may still become a marker is held back, at most the length of the longest marker.
+// - The blank line that only introduces a block of calls, and white space between and after calls,
+//   are markup. All blocks count. A block that turns out not to be one is content, verbatim.
+// - Arguments come as they are written, and are valid JSON once kCallEnd is there. A call that the
+//   end of the answer cuts keeps its arguments as they stood.
+// - A parameter given twice keeps the first value.
+//
+// Memory is bounded by what is held back plus, with stream_reasoning off, the thoughts.
+// Threads: one at a time.
+class AnswerParser {
+ public:
+  explicit AnswerParser(const AnswerParserOptions& options);
+  ~AnswerParser();
+  AnswerParser(AnswerParser&&) noexcept;
+  AnswerParser& operator=(AnswerParser&&) noexcept;
+
+  // Appends what `text` makes certain to `pieces`.
+  void push(std::string_view text, std::vector<AnswerPiece>& pieces);
+  // The answer is over: what was held back. Nothing may be pushed afterwards.
+  void finish(std::vector<AnswerPiece>& pieces);
+
+  // Whether the text so far ends inside thoughts.
+  bool thinking() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fathom::text
