@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cache/kv_store.h"
 #include "config/model_config.h"
+#include "grammar/compiler.h"
 #include "model/model.h"
 #include "ops/op_set.h"
 #include "tensor/device.h"
@@ -30,6 +31,11 @@ struct EngineOptions {
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::vector<wire::TokenId> end_tokens;  // end every answer unless it ignores them
+  // Tokens from this id on are never drawn and have no probability: a tokenizer's vocabulary is
+  // smaller than the logits are wide. 0: none.
+  std::int32_t first_unused_token = 0;
+  // Compiles the constraints of requests; must outlive the engine. Null: such requests are refused.
+  grammar::Compiler* compiler = nullptr;
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
 
