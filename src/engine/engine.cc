@@ -47,10 +47,13 @@ struct Engine::State {
   std::vector<std::int32_t> free_slots;
   std::vector<wire::RequestId> compiling;  // whose constraint is waited for
   std::function<void()> wake;              // ends the wait of the engine's thread
+  std::int64_t admissions = 0;
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
   // Used again by every step.
+  std::vector<sched::Claim> claims;
   std::vector<sched::SequenceView> views;
+  std::vector<std::shared_ptr<Sequence>> planned;  // by the ids that the planner knows: their order
 
   void take(std::vector<wire::ToEngine> messages);
   void accept(wire::GenerateRequest request);
@@ -243,15 +246,23 @@ void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status
 }
 
 sched::StepPlan Engine::State::plan() {
-  views.clear();
-  std::int32_t waiting = 0;
+  claims.clear();
   for (const auto& [id, shared] : sequences) {
     const Sequence& sequence = *shared;
     if (sequence.drawn_out() || sequence.compilation != nullptr) continue;
-    // Those that wait behind max_running others cannot change the plan.
-    if (!sequence.running() && ++waiting > options.max_running) continue;
+    claims.push_back({id, sequence.running(), sequence.admission, sequence.request.priority,
+                      sequence.max_new_tokens});
+  }
+  // Those that wait behind max_running others cannot change the plan.
+  sched::put_in_order(options.order, static_cast<std::size_t>(options.max_running), claims);
+  views.clear();
+  planned.clear();
+  for (const sched::Claim& claim : claims) {
+    const std::shared_ptr<Sequence>& shared = sequences.at(claim.id);
+    const Sequence& sequence = *shared;
     sched::SequenceView view;
-    view.id = id;
+    view.id = planned.size();
+    planned.push_back(shared);
     view.running = sequence.running();
     view.known = sequence.known();
     view.computed = sequence.computed;
@@ -301,16 +312,17 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vecto
 
 void Engine::State::start(Sequence& sequence) {
   FATHOM_CHECK(!free_slots.empty() && !sequence.running());
+  sequence.admission = ++admissions;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
 }
 
 std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
-  for (const wire::RequestId id : plan.retract) retract(*sequences.at(id));
+  for (const std::uint64_t place : plan.retract) retract(*planned[place]);
   std::vector<Work> work;
   work.reserve(plan.rows.size());
   for (const sched::PlannedRows& rows : plan.rows) {
-    const std::shared_ptr<Sequence>& shared = sequences.at(rows.id);
+    const std::shared_ptr<Sequence>& shared = planned[rows.id];
     Sequence& sequence = *shared;
     if (rows.admitted) start(sequence);
     const std::size_t held = sequence.pages.size();
@@ -404,10 +416,10 @@ void Engine::State::record(const Work& done, WorkResult result) {
 }
 
 Result<bool> Engine::State::launch() {
-  const sched::StepPlan planned = plan();
-  if (planned.empty()) return false;
-  const std::vector<Work> work = apply(planned);
-  adjust_reserve(planned, work);
+  const sched::StepPlan step_plan = plan();
+  if (step_plan.empty()) return false;
+  const std::vector<Work> work = apply(step_plan);
+  adjust_reserve(step_plan, work);
   FATHOM_RETURN_IF_ERROR(runner->begin(work));
   const bool late = std::any_of(work.begin(), work.end(), [](const Work& each) {
     return each.draws && each.sequence->draws_late();
@@ -467,6 +479,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                 sched::Reserve(options.reserve_ratio),
                                                 {},
                                                 {},
+                                                {},
+                                                {},
+                                                0,
                                                 {},
                                                 {},
                                                 {},

@@ -11,6 +11,7 @@
 #include "grammar/compiler.h"
 #include "model/model.h"
 #include "ops/op_set.h"
+#include "sched/order.h"
 #include "tensor/device.h"
 #include "wire/engine_link.h"
 
@@ -24,6 +25,7 @@ struct EngineOptions {
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
+  sched::OrderOptions order;                // of those that wait
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it.
   bool overlap = false;

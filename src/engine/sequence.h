@@ -28,6 +28,7 @@ struct Sequence {
   std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
   std::int32_t slot = -1;            // row of the page table while running, else -1
+  std::int64_t admission = 0;        // its number among all, while running
   std::vector<cache::PageId> pages;  // held while running, in order of positions
   std::int32_t unpublished = 0;      // generated tokens that no output carries yet
   std::vector<wire::PositionLogprobs> prompt_logprobs;  // of positions told, until published
