@@ -69,6 +69,69 @@ struct Draw {
   Operand top_logprobs;
 };
 
+// Rows with as many tokens to penalize, and perhaps a mask that leaves one token of 4096.
+struct Adjustment {
+  Adjustment(std::int64_t rows, std::int64_t entries)
+      : logits(DType::kF32, {rows, kVocab}),
+        row(DType::kI32, {rows}),
+        penalties(DType::kF32, {rows, 3}),
+        first_entry(DType::kI32, {rows + 1}),
+        token(DType::kI32, {rows * entries}),
+        count(DType::kI32, {rows * entries}),
+        bias(DType::kF32, {rows * entries}),
+        mask_row(DType::kI32, {rows}),
+        mask(DType::kI32, {rows, kVocab / 32}) {
+    for (std::int64_t t = 0; t < rows; ++t) {
+      row.data<std::int32_t>()[t] = static_cast<std::int32_t>(t);
+      mask_row.data<std::int32_t>()[t] = static_cast<std::int32_t>(t);
+      penalties.data<float>()[3 * t] = 0.001F;
+      penalties.data<float>()[3 * t + 1] = 0.001F;
+      penalties.data<float>()[3 * t + 2] = 1.0001F;
+      for (std::int64_t i = 0; i < entries; ++i) {
+        token.data<std::int32_t>()[t * entries + i] = static_cast<std::int32_t>(i * 61 % kVocab);
+        count.data<std::int32_t>()[t * entries + i] = 1;
+        bias.data<float>()[t * entries + i] = 0;
+      }
+      for (std::int64_t i = 0; i < kVocab / 32; ++i) {
+        mask.data<std::int32_t>()[t * kVocab / 32 + i] = i % 128 == 0 ? 1 : 0;
+      }
+    }
+    for (std::int64_t t = 0; t <= rows; ++t) {
+      first_entry.data<std::int32_t>()[t] = static_cast<std::int32_t>(t * entries);
+    }
+  }
+
+  ops::AdjustLogitsArgs args(bool masked) const {
+    ops::AdjustLogitsArgs args{logits.view(),      row.view(),   penalties.view(),
+                               first_entry.view(), token.view(), count.view(),
+                               bias.view(),        {},           {}};
+    if (masked) {
+      args.mask_row = mask_row.view();
+      args.mask = mask.view();
+    }
+    return args;
+  }
+
+  Operand logits;
+  Operand row;
+  Operand penalties;
+  Operand first_entry;
+  Operand token;
+  Operand count;
+  Operand bias;
+  Operand mask_row;
+  Operand mask;
+};
+
+void register_adjustments(std::int64_t rows, int threads) {
+  const std::string suffix = ", " + std::to_string(rows) + " rows of 129280";
+  const auto made = std::make_shared<Adjustment>(rows, 1000);
+  register_case("adjust_logits, 1000 tokens" + suffix, {made->token.bytes() * 4, 0, threads},
+                [made](cpu::CpuStream& stream) { cpu::adjust_logits(stream, made->args(false)); });
+  register_case("adjust_logits, mask" + suffix, {made->logits.bytes(), 0, threads},
+                [made](cpu::CpuStream& stream) { cpu::adjust_logits(stream, made->args(true)); });
+}
+
 void register_rows(std::int64_t rows, int threads) {
   const auto peaked = std::make_shared<Draw>(rows, Spread::kPeaked);
   const auto flat = std::make_shared<Draw>(rows, Spread::kFlat);
@@ -99,6 +162,8 @@ void register_rows(std::int64_t rows, int threads) {
 void register_sample_cases(int threads) {
   register_rows(1, threads);
   register_rows(64, threads);
+  register_adjustments(1, threads);
+  register_adjustments(64, threads);
 }
 
 }  // namespace fathom::bench

@@ -92,6 +92,9 @@ void TimedOps::rope(Stream& s, const ops::RopeArgs& a) const {
 void TimedOps::argmax(Stream& s, const ops::ArgmaxArgs& a) const {
   timed("sampling", &ops::OpSet::argmax, s, a);
 }
+void TimedOps::adjust_logits(Stream& s, const ops::AdjustLogitsArgs& a) const {
+  timed("sampling", &ops::OpSet::adjust_logits, s, a);
+}
 void TimedOps::sample(Stream& s, const ops::SampleArgs& a) const {
   timed("sampling", &ops::OpSet::sample, s, a);
 }

@@ -38,6 +38,7 @@ class TimedOps final : public ops::OpSet {
   void silu_mul(Stream& s, const ops::SiluMulArgs& a) const override;
   void rope(Stream& s, const ops::RopeArgs& a) const override;
   void argmax(Stream& s, const ops::ArgmaxArgs& a) const override;
+  void adjust_logits(Stream& s, const ops::AdjustLogitsArgs& a) const override;
   void sample(Stream& s, const ops::SampleArgs& a) const override;
   void logprobs(Stream& s, const ops::LogprobsArgs& a) const override;
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override;

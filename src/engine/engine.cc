@@ -1,10 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -12,6 +10,7 @@
 #include "base/clock.h"
 #include "cache/page_pool.h"
 #include "config/kv_layout.h"
+#include "engine/admission.h"
 #include "engine/constraint.h"
 #include "engine/runner.h"
 #include "engine/sequence.h"
@@ -19,22 +18,6 @@
 #include "sched/reserve.h"
 
 namespace fathom::engine {
-
-namespace {
-
-// Tokens that a prompt leaves for the answer at least.
-constexpr std::int32_t kLeastAnswer = 5;
-
-}  // namespace
-
-std::int32_t max_request_tokens(const EngineOptions& options, std::int32_t pages) {
-  const std::int64_t pool = std::int64_t{pages} * config::kPageTokens;
-  return static_cast<std::int32_t>(std::min<std::int64_t>(options.context_tokens, pool)) - 1;
-}
-
-std::int32_t max_prompt_tokens(const EngineOptions& options, std::int32_t pages) {
-  return max_request_tokens(options, pages) - kLeastAnswer;
-}
 
 struct Engine::State {
   const config::ModelConfig& config;
@@ -57,9 +40,6 @@ struct Engine::State {
 
   void take(std::vector<wire::ToEngine> messages);
   void accept(wire::GenerateRequest request);
-  Status admissible(const wire::GenerateRequest& request) const;
-  // The tokens that would end the request's answer.
-  std::vector<wire::TokenId> ends_of(const wire::GenerateRequest& request) const;
   void take_constraints();
   void expire();
   // When the engine's thread has to look at the time again, while nothing else happens.
@@ -102,56 +82,10 @@ void Engine::State::take(std::vector<wire::ToEngine> messages) {
   }
 }
 
-Status Engine::State::admissible(const wire::GenerateRequest& request) const {
-  if (request.prompt.empty()) {
-    return invalid_argument("the prompt is empty, expected at least one token");
-  }
-  const std::int32_t limit = max_prompt_tokens(options, pool.capacity());
-  const auto length = static_cast<std::int64_t>(request.prompt.size());
-  if (length > limit) {
-    return invalid_argument("the prompt has " + std::to_string(length) +
-                            " tokens; the context and the cache of this instance allow " +
-                            std::to_string(limit));
-  }
-  const auto outside = [this](wire::TokenId id) { return id < 0 || id >= config.vocab_size; };
-  const auto refuse = [this](wire::TokenId id, const std::string& where) {
-    return invalid_argument(where + "token id " + std::to_string(id) +
-                            " is outside the vocabulary of " + std::to_string(config.vocab_size));
-  };
-  for (const wire::TokenId id : request.prompt) {
-    if (outside(id)) return refuse(id, "");
-  }
-  const wire::SamplingParams& sampling = request.sampling;
-  for (const wire::TokenBias& each : sampling.logit_bias) {
-    if (outside(each.id)) return refuse(each.id, "logit_bias: ");
-  }
-  const std::size_t ends = sampling.min_new_tokens > 0 ? ends_of(request).size() : 0;
-  if (sampling.logit_bias.size() + ends > kMaxNamedTokens) {
-    return invalid_argument("logit_bias names " + std::to_string(sampling.logit_bias.size()) +
-                            " tokens and min_tokens " + std::to_string(ends) +
-                            "; together they may name " + std::to_string(kMaxNamedTokens));
-  }
-  return {};
-}
-
-std::vector<wire::TokenId> Engine::State::ends_of(const wire::GenerateRequest& request) const {
-  const wire::SamplingParams& sampling = request.sampling;
-  std::set<wire::TokenId> ends;
-  if (!sampling.ignore_eos) {
-    ends.insert(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end());
-  }
-  // A constraint ends by the same tokens as the others.
-  if (!sampling.ignore_eos || request.constraint.kind != wire::ConstraintKind::kNone) {
-    ends.insert(options.end_tokens.begin(), options.end_tokens.end());
-  }
-  std::erase_if(ends, [this](wire::TokenId id) { return id < 0 || id >= config.vocab_size; });
-  return {ends.begin(), ends.end()};
-}
-
 void Engine::State::accept(wire::GenerateRequest request) {
   const wire::RequestId id = request.id;
   FATHOM_CHECK(!sequences.contains(id));
-  Status status = admissible(request);
+  Status status = admissible(request, config.vocab_size, options, pool.capacity());
   auto shared = std::make_shared<Sequence>();
   Sequence& sequence = *shared;
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
@@ -162,7 +96,9 @@ void Engine::State::accept(wire::GenerateRequest request) {
     sequence.prompt_logprobs.push_back(
         {request.prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}, {}});
   }
-  if (status.ok()) sequence.adjustments = Adjustments(request.sampling, ends_of(request));
+  if (status.ok())
+    sequence.adjustments =
+        Adjustments(request.sampling, end_tokens_of(request, config.vocab_size, options));
   sequence.tokens = std::move(request.prompt);
   sequence.request = std::move(request);
   sequences.emplace(id, shared);
