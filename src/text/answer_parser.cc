@@ -4,13 +4,11 @@
 #include <array>
 #include <utility>
 
-#include "base/log.h"
 #include "text/answer_writer.h"
 #include "text/call_reader.h"
 #include "text/chat_markers.h"
 #include "text/markup_cursor.h"
 #include "text/tool_markup.h"
-#include "text/tool_table.h"
 
 namespace fathom::text {
 namespace {
@@ -64,6 +62,7 @@ struct AnswerParser::State {
     kContent,
     kParameters,
     kJson,
+    kArray,
   };
 
   explicit State(const AnswerParserOptions& given);
@@ -83,16 +82,19 @@ struct AnswerParser::State {
   void tell_thoughts(std::string_view text);
   void enter_thoughts();
   void leave_thoughts();
+  Place content_begin() const {
+    return options.tool_calls == ToolCallFormat::kJsonArray ? Place::kArray : Place::kContent;
+  }
   bool has_markers() const {
     return options.tool_calls != ToolCallFormat::kNone &&
            options.tool_calls != ToolCallFormat::kJsonArray;
   }
 
   AnswerParserOptions options;
-  ToolTable tools;
   AnswerWriter writer;
   ParameterReader parameters;
   JsonReader json;
+  ArrayReader array;
   Place place = Place::kContent;
   bool thoughts_may_come = false;
   bool in_block = false;
@@ -101,11 +103,11 @@ struct AnswerParser::State {
   std::string held;           // text that may become markup
 };
 
-AnswerParser::State::State(const AnswerParserOptions& given) : options(given), tools(given.tools) {
+AnswerParser::State::State(const AnswerParserOptions& given) : options(given), writer(given) {
   const bool opened =
       options.reasoning == ReasoningFormat::kDeepSeekR1 ||
       (options.reasoning == ReasoningFormat::kDeepSeekV3 && options.starts_thinking);
-  if (opened) place = Place::kThoughtsBegin;
+  place = opened ? Place::kThoughtsBegin : content_begin();
   thoughts_may_come = options.reasoning != ReasoningFormat::kNone && !opened;
 }
 
@@ -148,7 +150,7 @@ void AnswerParser::State::enter_thoughts() {
 void AnswerParser::State::leave_thoughts() {
   writer.reasoning(held_thoughts);
   held_thoughts.clear();
-  place = Place::kContent;
+  place = content_begin();
 }
 
 bool AnswerParser::State::thoughts_begin(std::string_view& rest, bool final) {
@@ -210,14 +212,7 @@ Match AnswerParser::State::markup(std::string_view& rest, bool final) {
 
 void AnswerParser::State::open_call(const CallOpening& opening) {
   in_block = in_block || opening.block;
-  const ToolTable::Tool* const tool = tools.find(opening.name);
-  const bool told = tool != nullptr || options.forward_unknown_tools;
-  if (!told) {
-    std::string message = "a tool call is dropped: the request has no tool ";
-    append_json_string(message, opening.name);
-    log_warning(message);
-  }
-  writer.begin_call(opening.name, told);
+  const ToolTable::Tool* const tool = writer.begin_call(opening.name);
   switch (opening.arguments) {
     case CallOpening::Arguments::kNone:
       writer.arguments("{}");
@@ -254,14 +249,14 @@ std::optional<bool> AnswerParser::State::space_after_call(std::string_view& rest
 }
 
 bool AnswerParser::State::content(std::string_view& rest, bool final) {
+  if (after_call) {
+    if (const std::optional<bool> goes_on = space_after_call(rest, final)) return *goes_on;
+    after_call = false;
+  }
   if (!has_markers() && !thoughts_may_come) {
     writer.content(rest);
     rest = {};
     return true;
-  }
-  if (after_call) {
-    if (const std::optional<bool> goes_on = space_after_call(rest, final)) return *goes_on;
-    after_call = false;
   }
   const bool blank_lines = has_markers();
   for (std::size_t at = 0;; at = 1) {
@@ -276,14 +271,15 @@ bool AnswerParser::State::content(std::string_view& rest, bool final) {
 }
 
 bool AnswerParser::State::read_call(std::string_view& rest) {
-  const bool is_json = place == Place::kJson;
-  const ReaderStep done = is_json ? json.step(rest, writer) : parameters.step(rest, writer);
+  ReaderStep done;
+  if (place == Place::kParameters) done = parameters.step(rest, writer);
+  if (place == Place::kJson) done = json.step(rest, writer);
+  if (place == Place::kArray) done = array.step(rest, writer);
   rest.remove_prefix(done.used);
-  if (done.end == ReaderStep::End::kNone) {
-    return !done.waits;
-  }
+  if (done.end == ReaderStep::End::kNone) return !done.waits;
+  if (place == Place::kArray) array = {};
   place = Place::kContent;
-  after_call = true;
+  after_call = done.end != ReaderStep::End::kText;
   if (done.end == ReaderStep::End::kBlock) in_block = false;
   return true;
 }
@@ -293,6 +289,7 @@ void AnswerParser::State::finish() {
   run(rest, true);
   if (place == Place::kParameters) parameters.finish(rest, writer);
   if (place == Place::kJson) json.finish(rest, writer);
+  if (place == Place::kArray) array.finish(rest, writer);
   writer.reasoning(held_thoughts);
   held.clear();
   held_thoughts.clear();

@@ -1,5 +1,8 @@
 #include "text/answer_writer.h"
 
+#include "base/json.h"
+#include "base/log.h"
+
 namespace fathom::text {
 
 AnswerPiece& AnswerWriter::add(AnswerPiece::Kind kind) {
@@ -19,12 +22,19 @@ void AnswerWriter::append(AnswerPiece::Kind kind, std::string_view text) {
   if (kind == AnswerPiece::Kind::kCallArguments) piece.call = calls_ - 1;
 }
 
-void AnswerWriter::begin_call(std::string_view name, bool told) {
-  told_ = told;
-  if (!told) return;
+const ToolTable::Tool* AnswerWriter::begin_call(std::string_view name) {
+  const ToolTable::Tool* const tool = tools_.find(name);
+  told_ = tool != nullptr || forward_unknown_tools_;
+  if (!told_) {
+    std::string message = "a tool call is dropped: the request has no tool ";
+    append_json_string(message, name);
+    log_warning(message);
+    return tool;
+  }
   AnswerPiece& piece = add(AnswerPiece::Kind::kCallBegin);
   piece.call = calls_++;
   piece.text = name;
+  return tool;
 }
 
 void AnswerWriter::arguments(std::string_view text) {

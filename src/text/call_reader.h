@@ -18,7 +18,12 @@ namespace fathom::text {
 struct ReaderStep {
   std::size_t used = 0;  // bytes it is done with
   bool waits = false;    // it can do nothing more until text is added
-  enum class End : std::uint8_t { kNone, kCall, kBlock };
+  enum class End : std::uint8_t {
+    kNone,
+    kCall,   // the call is over
+    kBlock,  // and so is the block it is in
+    kText,   // what follows is no call but text
+  };
   End end = End::kNone;  // the call is over, or the block with it
 };
 
@@ -70,6 +75,7 @@ class JsonReader {
  private:
   void take(std::string_view text, AnswerWriter& writer);
   void take_repaired(std::string_view text, AnswerWriter& writer);
+  void take_tail(std::string_view& text, AnswerWriter& writer);
   void end_call(AnswerWriter& writer);
 
   ToolCallFormat format_ = ToolCallFormat::kNone;
@@ -78,6 +84,34 @@ class JsonReader {
   bool empty_ = true;
   std::string tail_;  // what follows the value, while it may be all that does
   std::string scratch_;
+  Utf8Repair repair_;
+};
+
+// Reads [{"name":…,"parameters":{…}},…]; "arguments" will do for "parameters". Arguments go out as
+// they come when the name comes first and they second. Any other element is held until its end and
+// written as Python's json.dumps would. What is no such array, or from an element on that is none,
+// is text.
+class ArrayReader {
+ public:
+  ReaderStep step(std::string_view rest, AnswerWriter& writer);
+  void finish(std::string_view rest, AnswerWriter& writer);
+
+ private:
+  enum class Place : std::uint8_t { kBegin, kElement, kArguments, kRest, kWhole, kNext };
+
+  ReaderStep begin(std::string_view rest, AnswerWriter& writer);
+  ReaderStep element(std::string_view rest, AnswerWriter& writer);
+  ReaderStep arguments(std::string_view rest, AnswerWriter& writer);
+  ReaderStep rest_of_element(std::string_view rest);
+  ReaderStep whole(std::string_view rest, AnswerWriter& writer);
+  ReaderStep next(std::string_view rest);
+  bool tell_whole(AnswerWriter& writer);
+  ReaderStep text(std::size_t used, AnswerWriter& writer);
+
+  Place place_ = Place::kBegin;
+  bool any_calls_ = false;
+  std::string held_;  // text since the last call's end, if it turns out to be no call
+  JsonScanner scanner_;
   Utf8Repair repair_;
 };
 

@@ -49,18 +49,20 @@ void JsonReader::take_repaired(std::string_view text, AnswerWriter& writer) {
     text.remove_prefix(read);
     broken_ = scanner_.broken();
   }
-  if (!broken_) {
-    tail_ += text;
-    if (tail_.size() <= kMaxMarkupSpaces &&
-        is_tail(tail_, format_ == ToolCallFormat::kDeepSeekV3)) {
-      return;
-    }
-    broken_ = true;
-    writer.arguments(tail_);
-    tail_.clear();
-    return;
-  }
+  while (!text.empty() && !broken_) take_tail(text, writer);
   writer.arguments(text);
+}
+
+// Takes a byte behind the value. White space is remembered up to a bound.
+void JsonReader::take_tail(std::string_view& text, AnswerWriter& writer) {
+  const char c = text.front();
+  const bool space = is_markup_space(c);
+  if (!space || tail_.size() < kMaxMarkupSpaces) tail_ += c;
+  text.remove_prefix(1);
+  if (space || is_tail(tail_, format_ == ToolCallFormat::kDeepSeekV3)) return;
+  broken_ = true;
+  writer.arguments(tail_);
+  tail_.clear();
 }
 
 void JsonReader::end_call(AnswerWriter& writer) {
@@ -76,7 +78,7 @@ void JsonReader::finish(std::string_view rest, AnswerWriter& writer) {
   repair_.push(rest, whole);
   repair_.flush(whole);
   take_repaired(whole, writer);
-  writer.end_call(false);
+  writer.end_call(scanner_.done() && !broken_);
 }
 
 }  // namespace fathom::text

@@ -193,8 +193,9 @@ bool JsonScanner::hex_step(char c) {
 
 // A byte that does not go on with a number that may end here is the next thing's.
 bool JsonScanner::number_step(char c) {
-  if (++number_bytes_ > JsonLimits{}.max_number_bytes) return false;
   const bool digit = is_digit(c);
+  const bool of_number = digit || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-';
+  if (of_number && ++number_bytes_ > JsonLimits{}.max_number_bytes) return false;
   switch (state_) {
     case State::kNumberSign:
       become(c == '0' ? State::kNumberZero : State::kNumberWhole);
