@@ -45,6 +45,7 @@ struct Engine::State {
   std::vector<std::int32_t> free_slots;
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
+  StepAccount account;
   // Used again by every step.
   std::vector<sched::SequenceView> views;
 
@@ -68,6 +69,10 @@ struct Engine::State {
   // What is known of a step before its results: rows that it computes, tokens that it draws.
   void foresee(const std::vector<Work>& work);
   void record(const Work& done, WorkResult result);
+
+  void at(const char* phase) const {
+    if (options.on_phase) options.on_phase(phase);
+  }
 
   // Drops pages and slot.
   void let_go(Sequence& sequence);
@@ -113,6 +118,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
   const Status status = admissible(request);
   auto shared = std::make_shared<Sequence>();
   Sequence& sequence = *shared;
+  sequence.received_ns = now_ns();
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
   const std::int32_t limit = max_request_tokens(options, pool.capacity());
   sequence.max_new_tokens = std::clamp(request.sampling.max_new_tokens, 1,
@@ -165,6 +171,8 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   output.prompt_tokens = sequence.prompt_tokens;
   output.generated_tokens = sequence.told();
   output.retractions = sequence.retractions;
+  output.times = sequence.times;
+  output.times.told_ns = now_ns() - sequence.received_ns;
   sequence.unpublished = 0;
   outputs.push_back(std::move(output));
 }
@@ -215,6 +223,7 @@ sched::StepPlan Engine::State::plan() {
 
 void Engine::State::retract(Sequence& sequence) {
   ++sequence.retractions;
+  account.retracts(sequence);
   let_go(sequence);
 }
 
@@ -239,6 +248,7 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vecto
 
 void Engine::State::start(Sequence& sequence) {
   FATHOM_CHECK(!free_slots.empty() && !sequence.running());
+  if (sequence.times.started_ns < 0) sequence.times.started_ns = now_ns() - sequence.received_ns;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
 }
@@ -319,6 +329,7 @@ void Engine::State::record(const Work& done, WorkResult result) {
     return;
   }
   sequence.tell(result.token);
+  if (sequence.told() == 1) sequence.times.first_token_ns = now_ns() - sequence.received_ns;
   ++load.generated_tokens;
   if (sequence.request.logprobs.wanted) {
     sequence.logprobs.push_back(std::move(result.logprobs.back()));
@@ -333,17 +344,24 @@ void Engine::State::record(const Work& done, WorkResult result) {
 }
 
 Status Engine::State::launch() {
+  at("plan a step");
   const sched::StepPlan planned = plan();
   if (planned.empty()) return {};
+  account.begin(pool, reserve.ratio());
   std::vector<Work> work = apply(planned);
   adjust_reserve(planned, work);
+  at("launch a step");
   FATHOM_RETURN_IF_ERROR(runner->launch(work));
+  account.launched(work, runner->launched_graph(), sequences, pool, reserve.ratio(),
+                   load.generated_tokens);
   foresee(work);
   return {};
 }
 
 Status Engine::State::collect() {
+  at("wait for a step's results");
   Result<StepResult> step = runner->collect();
+  at("take a step's results");
   FATHOM_RETURN_IF_ERROR(step.status());
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
@@ -393,11 +411,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                 {},
                                                 {},
                                                 {},
+                                                StepAccount(options.account),
                                                 {}});
   for (std::int32_t slot = state->options.max_running; slot-- > 0;) {
     state->free_slots.push_back(slot);
   }
   state->load.pages = store.pages();
+  state->load.slots = options.max_running;
+  state->load.reserve_ratio = options.reserve_ratio;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
@@ -411,21 +432,22 @@ Status Engine::run(wire::EnginePort& port) {
   Status status;
   while (!port.closed() && status.ok()) {
     const bool idle = state.sequences.empty() && state.runner->under_way() == 0;
-    state.take(port.receive(/*wait=*/idle, /*deadline_ns=*/0));
+    if (idle) state.at(nullptr);
+    std::vector<wire::ToEngine> messages = port.receive(/*wait=*/idle, /*deadline_ns=*/0);
+    state.at("take requests");
+    state.take(std::move(messages));
     state.expire();
     if (!state.sequences.empty() || state.runner->under_way() > 0) status = state.step();
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
-    // Those whose last token is under way neither run nor wait.
-    state.load.waiting = static_cast<std::int32_t>(std::count_if(
-        state.sequences.begin(), state.sequences.end(),
-        [](const auto& entry) { return !entry.second->running() && !entry.second->drawn_out(); }));
-    state.load.pages_used = state.pool.held_count();
+    state.account.fill(state.load, state.sequences, state.pool, state.reserve.ratio());
+    state.at("publish outputs");
     port.publish_load(state.load);
     port.publish(std::exchange(state.outputs, {}));
   }
   const Status why =
       status.ok() ? Status(Code::kUnavailable, "the instance is shutting down") : status;
+  state.at(nullptr);
   state.abort_all(why);
   port.publish(std::exchange(state.outputs, {}));
   port.end(why);

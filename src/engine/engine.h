@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cache/kv_store.h"
 #include "config/model_config.h"
+#include "engine/step_account.h"
 #include "model/model.h"
 #include "ops/op_set.h"
 #include "tensor/device.h"
@@ -30,6 +31,11 @@ struct EngineOptions {
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::vector<wire::TokenId> end_tokens;  // end every answer unless it ignores them
+  // What of its steps is reported, to whom.
+  StepAccountOptions account;
+  // Called when the engine's thread goes on to something else, with a name for it that is a
+  // literal, and with null when there is nothing to do. Must not wait.
+  std::function<void(const char*)> on_phase;
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
 
