@@ -125,6 +125,18 @@ Json request_fields_of(const std::string& rid,
   return out;
 }
 
+Json RequestEvents::shown_request(const Named& named,
+                                  const wire::GenerateRequest& request,
+                                  bool content) const {
+  if (content) return request_fields_of(named.rid, request, named.samples, tokenizer_);
+  wire::GenerateRequest bare;
+  bare.sampling = request.sampling;
+  bare.constraint = request.constraint;
+  bare.logprobs = request.logprobs;
+  bare.stream = request.stream;
+  return request_fields_of(named.rid, bare, named.samples, nullptr);
+}
+
 std::vector<RequestEvents::Entry> RequestEvents::receive(const Prepared& prepared) const {
   std::vector<Entry> made;
   if (monitor_ == nullptr) return made;
@@ -145,22 +157,18 @@ std::vector<RequestEvents::Entry> RequestEvents::receive(const Prepared& prepare
       named->received_unix_s = unix_time_s() - seconds(now - received);
       named->left = samples;
       named->samples = samples;
-      if (wanted && content) {
-        named->request = request_fields_of(named->rid, request, samples, tokenizer_);
-      } else if (wanted) {
-        wire::GenerateRequest bare = request;
-        bare.prompt.clear();
-        named->request = request_fields_of(named->rid, bare, samples, nullptr);
+      named->wanted = wanted;
+      if (wanted) {
+        const Json shown = shown_request(*named, request, content);
+        named->logged = monitor_->log.received(named->rid, shown);
+        if (monitor_->crash_dump.enabled()) named->dumped = to_json(shown);
       }
-      if (wanted) monitor_->log.received(named->rid, named->request);
     } else {
       named = made.back().named;
     }
     Entry entry;
     entry.named = std::move(named);
-    entry.sent_ns = now;
     entry.structured = request.constraint.kind != wire::ConstraintKind::kNone;
-    entry.stream = request.stream;
     entry.keeps_tokens = wanted && content;
     made.push_back(std::move(entry));
   }
@@ -246,14 +254,14 @@ void RequestEvents::finish(const Entry& entry, const wire::TokenOutput& output, 
   }
   if (monitor_->options.time_stats) log_times(entry, output);
   --named.left;
-  if (named.request.is_null()) return;
+  if (!named.wanted) return;
   named.answers.push_back(answer_of(entry, output, now));
   if (named.left > 0) return;
   Json answer =
       named.samples == 1 ? std::move(named.answers.front()) : Json::array(std::move(named.answers));
   const std::int64_t took_ms = (now - named.received_ns) / 1'000'000;
-  monitor_->log.finished(named.rid, named.request, answer, took_ms);
-  if (monitor_->crash_dump.enabled()) monitor_->crash_dump.keep(dump_line(named, answer), now);
+  monitor_->log.finished(named.logged, answer, took_ms);
+  if (!named.dumped.empty()) monitor_->crash_dump.keep(dump_line(named, answer), now);
 }
 
 void RequestEvents::log_times(const Entry& entry, const wire::TokenOutput& output) const {
@@ -294,14 +302,19 @@ Json RequestEvents::answer_of(const Entry& entry,
   return out;
 }
 
-std::string RequestEvents::dump_line(const Named& named, const Json& answer) const {
-  Json line = Json::object();
-  line.set("rid", Json::string(named.rid));
-  line.set("received", Json::number(named.received_unix_s));
-  line.set("finished", Json::boolean(!answer.is_null()));
-  line.set("request", named.request);
-  line.set("answer", answer);
-  return to_json(line);
+std::string RequestEvents::dump_line(const Named& named, const Json& answer) {
+  Json times = Json::object();
+  times.set("rid", Json::string(named.rid));
+  times.set("received", Json::number(named.received_unix_s));
+  times.set("finished", Json::boolean(!answer.is_null()));
+  std::string line = to_json(times);
+  line.back() = ',';
+  line += "\"request\":";
+  line += named.dumped;
+  line += ",\"answer\":";
+  append_json(line, answer);
+  line += '}';
+  return line;
 }
 
 std::vector<std::string> RequestEvents::unfinished() const {
@@ -310,7 +323,7 @@ std::vector<std::string> RequestEvents::unfinished() const {
   std::set<const Named*> seen;  // the samples of a prompt share one
   for (const auto& [id, entry] : entries_) {
     const Named& named = *entry.named;
-    if (named.request.is_null() || !seen.insert(&named).second) continue;
+    if (named.dumped.empty() || !seen.insert(&named).second) continue;
     lines.push_back(dump_line(named, Json()));
   }
   return lines;

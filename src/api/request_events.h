@@ -31,18 +31,18 @@ class RequestEvents {
     std::string rid;
     std::int64_t received_ns = 0;  // of base now_ns()
     double received_unix_s = 0;
-    Json request;            // as logged; null when nobody wants it
+    bool wanted = false;  // in full: by the log or for a crash dump
+    observe::LoggedRequest logged;
+    std::string dumped;      // the request as JSON, for a crash dump; else empty
     Json::Array answers;     // of finished samples
     std::uint32_t left = 0;  // unfinished samples
     std::uint32_t samples = 0;
   };
   struct Entry {
     std::shared_ptr<Named> named;  // shared by the samples of a prompt
-    std::int64_t sent_ns = 0;
     std::int64_t last_ns = 0;  // of the last output with tokens; 0: none yet
     std::int64_t generated = 0;
     bool structured = false;
-    bool stream = false;
     bool complete = false;
     std::vector<wire::TokenId> tokens;  // kept when content is wanted
     bool keeps_tokens = false;
@@ -65,9 +65,10 @@ class RequestEvents {
  private:
   void count(Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
   void finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now);
+  Json shown_request(const Named& named, const wire::GenerateRequest& request, bool content) const;
   void log_times(const Entry& entry, const wire::TokenOutput& output) const;
   Json answer_of(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
-  std::string dump_line(const Named& named, const Json& answer) const;
+  static std::string dump_line(const Named& named, const Json& answer);
 
   observe::Monitor* monitor_;
   const text::Tokenizer* tokenizer_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -49,8 +50,9 @@ class RequestLine : public testing::Test {
         R"({"rid":"r1","text":"hi","input_ids":[1,2],"sampling_params":{"n":1},"stream":true})");
     const Json answer =
         json(R"({"text":"yo","output_ids":[3],"meta_info":{"id":"r1","completion_tokens":1}})");
-    return RequestLog::line({true, level, as_json}, "r1", request, finished ? &answer : nullptr,
-                            "2026-01-05T10:00:00.000001");
+    const RequestLogSettings settings{true, level, as_json};
+    const LoggedRequest logged{settings, "r1", RequestLog::show(settings, request)};
+    return RequestLog::line(logged, finished ? &answer : nullptr, "2026-01-05T10:00:00.000001");
   }
 };
 
@@ -82,7 +84,7 @@ TEST_F(RequestLine, LevelTwoCutsAndLevelThreeDoesNot) {
   Json request = Json::object();
   request.set("text", Json::string(std::string(5000, 'a')));
   const auto length = [&request](int level) {
-    return RequestLog::line({true, level, false}, "r", request, nullptr, "").size();
+    return RequestLog::show({true, level, false}, request).size();
   };
   EXPECT_LT(length(2), 2200U);
   EXPECT_GT(length(3), 5000U);
@@ -97,6 +99,24 @@ TEST(RequestLog, SettingsChangeTogether) {
   EXPECT_TRUE(log.shows_content());
   log.configure({true, 1, false});
   EXPECT_FALSE(log.shows_content());
+}
+
+TEST(RequestLog, LinesHaveTheSettingsOfTheArrival) {
+  RequestLog log({true, 0, false}, /*exceeded_ms=*/10);
+  testing::internal::CaptureStderr();
+  const LoggedRequest first = log.received("a", json(R"({"rid":"a","text":"secret"})"));
+  log.configure({true, 3, true});
+  log.finished(first, json(R"({"text":"secret"})"), 10);
+  log.finished(first, json(R"({"text":"too quick"})"), 9);
+  log.configure({false, 3, true});
+  log.finished(first, json(R"({"text":"off"})"), 10);
+  const LoggedRequest second = log.received("b", json(R"({"rid":"b"})"));
+  log.configure({true, 3, true});
+  log.finished(second, json("{}"), 10);
+  const std::string written = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(written, HasSubstr("] Receive: obj=GenerateReqInput(rid='a')\n"));
+  EXPECT_THAT(written, HasSubstr("] Finish: obj=GenerateReqInput(rid='a'), out={}\n"));
+  EXPECT_EQ(std::count(written.begin(), written.end(), '\n'), 2) << written;
 }
 
 TEST(SchedulerLines, AreSpelledAsOperatorsSearchThem) {

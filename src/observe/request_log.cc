@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kCut = 2048;
 
+std::size_t most_of(const RequestLogSettings& settings) { return settings.level == 2 ? kCut : 0; }
+
 // What the lower levels leave out, of an object's own members alone.
 constexpr auto kContent = std::to_array<std::string_view>({"text", "input_ids", "input_embeds",
                                                            "image_data", "video_data", "audio_data",
@@ -72,25 +74,37 @@ RequestLogSettings RequestLog::settings() const {
 
 void RequestLog::configure(const RequestLogSettings& settings) { packed_ = pack(settings); }
 
-std::string RequestLog::line(const RequestLogSettings& settings,
-                             std::string_view rid,
-                             const Json& request,
+std::string RequestLog::show(const RequestLogSettings& settings, const Json& request) {
+  const Json obj = at_level(request, settings.level);
+  const std::size_t most = most_of(settings);
+  return settings.json ? to_json(shortened(obj, most)) : python_call("GenerateReqInput", obj, most);
+}
+
+std::string RequestLog::line(const LoggedRequest& request,
                              const Json* answer,
                              std::string_view timestamp) {
-  const std::size_t most = settings.level == 2 ? kCut : 0;
-  const Json obj = at_level(request, settings.level);
+  const RequestLogSettings& settings = request.settings;
+  const std::size_t most = most_of(settings);
   const Json out = answer != nullptr ? at_level(*answer, settings.level) : Json();
+  std::string text;
   if (settings.json) {
-    Json object = Json::object();
-    object.set("timestamp", Json::string(std::string(timestamp)));
-    object.set("event", Json::string(answer == nullptr ? "request.received" : "request.finished"));
-    object.set("rid", Json::string(std::string(rid)));
-    object.set("obj", shortened(obj, most));
-    if (answer != nullptr) object.set("out", shortened(out, most));
-    return to_json(object);
+    text = "{\"timestamp\":";
+    append_json_string(text, timestamp);
+    text += ",\"event\":";
+    text += answer == nullptr ? "\"request.received\"" : "\"request.finished\"";
+    text += ",\"rid\":";
+    append_json_string(text, request.rid);
+    text += ",\"obj\":";
+    text += request.shown;
+    if (answer != nullptr) {
+      text += ",\"out\":";
+      append_json(text, shortened(out, most));
+    }
+    text += '}';
+    return text;
   }
-  std::string text = answer == nullptr ? "Receive: obj=" : "Finish: obj=";
-  text += python_call("GenerateReqInput", obj, most);
+  text = answer == nullptr ? "Receive: obj=" : "Finish: obj=";
+  text += request.shown;
   if (answer != nullptr) {
     text += ", out=";
     append_python(text, out, most);
@@ -98,26 +112,29 @@ std::string RequestLog::line(const RequestLogSettings& settings,
   return text;
 }
 
-void RequestLog::write(std::string_view rid, const Json& request, const Json* answer) const {
-  const RequestLogSettings now = settings();
-  if (!now.enabled) return;
-  if (now.json) {
-    log_line(line(now, rid, request, answer, timestamp_now()));
+void RequestLog::write(const LoggedRequest& request, const Json* answer) {
+  if (request.settings.json) {
+    log_line(line(request, answer, timestamp_now()));
   } else {
-    log_info(line(now, rid, request, answer, {}));
+    log_info(line(request, answer, {}));
   }
 }
 
-void RequestLog::received(std::string_view rid, const Json& request) const {
-  write(rid, request, nullptr);
+LoggedRequest RequestLog::received(std::string_view rid, const Json& request) const {
+  LoggedRequest logged;
+  logged.settings = settings();
+  if (!logged.settings.enabled) return logged;
+  logged.rid = rid;
+  logged.shown = show(logged.settings, request);
+  write(logged, nullptr);
+  return logged;
 }
 
-void RequestLog::finished(std::string_view rid,
-                          const Json& request,
+void RequestLog::finished(const LoggedRequest& request,
                           const Json& answer,
                           std::int64_t milliseconds) const {
-  if (milliseconds < exceeded_ms_) return;
-  write(rid, request, &answer);
+  if (!request.settings.enabled || !enabled() || milliseconds < exceeded_ms_) return;
+  write(request, &answer);
 }
 
 }  // namespace fathom::observe
