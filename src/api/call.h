@@ -38,6 +38,7 @@ struct Prepared {
   std::vector<wire::GenerateRequest> requests;  // all samples of the first prompt, then the next
   std::size_t prompt_tokens = 0;                // of all requests together
   bool stream = false;
+  std::int64_t received_ns = 0;  // when the call came, of base now_ns(); 0: just now
   std::unique_ptr<Reply> reply;
 };
 

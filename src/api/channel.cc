@@ -4,8 +4,11 @@
 
 namespace fathom::api {
 
-Channel::Channel(std::shared_ptr<http::Exchange> exchange, const http::Request& request)
-    : exchange_(std::move(exchange)) {
+Channel::Channel(std::shared_ptr<http::Exchange> exchange,
+                 const http::Request& request,
+                 ResponseCounts counts)
+    : exchange_(std::move(exchange)), counts_(counts) {
+  if (counts_.metrics != nullptr) method_ = request.method;
   if (const std::string* origin = request.headers.find("Origin")) origin_ = *origin;
 }
 
@@ -17,13 +20,21 @@ void Channel::allow_origin(http::Response& response) const {
   response.headers.add("Vary", "Origin");
 }
 
+void Channel::count(int status) const {
+  if (counts_.metrics != nullptr) {
+    counts_.metrics->count_response(counts_.endpoint, method_, status);
+  }
+}
+
 void Channel::respond(http::Response response) {
+  count(response.status);
   allow_origin(response);
   exchange_->respond(std::move(response));
 }
 
 void Channel::start_events(std::string events) {
   http::Response response;
+  count(response.status);
   response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
   response.headers.add("Cache-Control", "no-cache");
   allow_origin(response);

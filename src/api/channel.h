@@ -2,19 +2,29 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "http/message.h"
 #include "http/server.h"
+#include "observe/http_metrics.h"
 
 namespace fathom::api {
+
+// Where the status of an answer is counted, and under which endpoint; null: nowhere.
+struct ResponseCounts {
+  observe::HttpMetrics* metrics = nullptr;
+  std::string_view endpoint;
+};
 
 // The way back to one client: its exchange, and what its browser wants to read in the headers.
 //
 // Threads: as Exchange; copies are the same channel.
 class Channel {
  public:
-  Channel(std::shared_ptr<http::Exchange> exchange, const http::Request& request);
+  Channel(std::shared_ptr<http::Exchange> exchange,
+          const http::Request& request,
+          ResponseCounts counts = {});
 
   void respond(http::Response response);
   // Starts a text/event-stream with its first events.
@@ -26,8 +36,11 @@ class Channel {
 
  private:
   void allow_origin(http::Response& response) const;
+  void count(int status) const;
 
   std::shared_ptr<http::Exchange> exchange_;
+  ResponseCounts counts_;
+  std::string method_;  // when counted
   std::string origin_;  // empty: no browser asks
 };
 

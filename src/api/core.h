@@ -60,7 +60,7 @@ struct Core {
         engine(engine_in),
         seeds(options.random_seed),
         throughput(now_ns()),
-        registry(engine_in),
+        registry(engine_in, options.monitor, tokenizer_in),
         health(registry, options.health_timeout),
         work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes) {}
 
@@ -122,6 +122,13 @@ http::Response server_info(Core& core, const http::Request& request);
 http::Response get_load(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);
 http::Response abort_request(Core& core, const http::Request& request);
+
+// What an operator asks for (monitoring.cc).
+http::Response metrics(Core& core, const http::Request& request);
+http::Response configure_logging(Core& core, const http::Request& request);
+
+// The path of the route table that `path` is answered by; empty for none.
+std::string_view route_of(std::string_view path);
 
 // Answers a request by its path and method (routes.cc).
 void route(Core& core, Arrival arrival);

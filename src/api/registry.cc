@@ -40,16 +40,19 @@ void Registry::drop(wire::RequestId id) {
 
 std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepared prepared) {
   FATHOM_CHECK(!prepared.rids.empty() && prepared.requests.size() % prepared.rids.size() == 0);
+  std::vector<RequestEvents::Entry> received = events_.receive(prepared);
   {
     const auto held = call->hold();
     const std::lock_guard lock(mutex_);
     if (auto refusal = enter(call, prepared)) return refusal;
     call->begin(prepared);
     const wire::RequestId first = call->first_id();
+    events_.on_submit(std::move(received), first);
     for (std::uint32_t i = 0; i < call->id_count(); ++i) {
       prepared.requests[i].id = first + i;
       const Status status = engine_->submit(std::move(prepared.requests[i]));
       if (status.ok()) continue;
+      events_.on_refused(first, call->id_count());
       // What the engine still says about the earlier ones finds no entry and is dropped.
       for (std::uint32_t k = 0; k < i; ++k) engine_->abort(first + k);
       for (std::uint32_t k = 0; k < call->id_count(); ++k) drop(first + k);
@@ -90,6 +93,7 @@ bool Registry::deliver() {
       targets.emplace_back(std::move(call), index);
     }
   }
+  events_.on_outputs(outputs);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& [call, index] = targets[i];
     if (call != nullptr && call->take(index, outputs[i]) == Call::Next::kAbortRest) abort(*call);

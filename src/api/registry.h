@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "api/call.h"
+#include "api/request_events.h"
 #include "wire/engine_link.h"
 
 namespace fathom::api {
@@ -18,7 +19,10 @@ namespace fathom::api {
 // Threads: any.
 class Registry {
  public:
-  explicit Registry(wire::EngineClient& engine) : engine_(&engine) {}
+  explicit Registry(wire::EngineClient& engine,
+                    observe::Monitor* monitor = nullptr,
+                    const text::Tokenizer* tokenizer = nullptr)
+      : engine_(&engine), events_(monitor, tokenizer) {}
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
@@ -40,6 +44,7 @@ class Registry {
   void abort_probe();
 
   std::size_t in_flight() const;  // requests
+  const RequestEvents& events() const { return events_; }
 
  private:
   // The requests [first, first + count) of one rid.
@@ -63,6 +68,7 @@ class Registry {
   void abort_ids(wire::RequestId first, std::uint32_t count);
 
   wire::EngineClient* engine_;
+  RequestEvents events_;
 
   std::mutex delivering_;  // one delivery at a time, so that outputs keep their order
 

@@ -122,7 +122,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/start_expert_distribution_record", kGet | kPost, kNotBuilt},
     {"/stop_expert_distribution_record", kGet | kPost, kNotBuilt},
     {"/dump_expert_distribution_record", kGet | kPost, kNotBuilt},
-    {"/configure_logging", kGet | kPost, kNotBuilt},
+    {"/configure_logging", kGet | kPost, at_once<configure_logging>},
     {"/set_internal_state", kPost | kPut, kNotBuilt},
     {"/freeze_gc", kGet | kPost, kNotBuilt},
     {"/slow_down", kGet | kPost, kNotBuilt},
@@ -148,6 +148,7 @@ constexpr auto kRoutes = std::to_array<Route>({
 // Paths that go on behind these.
 constexpr auto kPrefixes = std::to_array<Route>({
     {"/v1/models/", kGet, at_once<get_model>},
+    {"/metrics", kGet, at_once<metrics>},
     {"/v1/responses/", kGet | kPost, kNotBuilt},
     {"/update_weights_from_", kPost, kNotBuilt},
 });
@@ -163,6 +164,11 @@ const Route* find_route(std::string_view path) {
 }
 
 }  // namespace
+
+std::string_view route_of(std::string_view path) {
+  const Route* const found = find_route(path);
+  return found == nullptr ? std::string_view() : found->path;
+}
 
 void route(Core& core, Arrival arrival) {
   const Route* found = find_route(arrival.request.path);

@@ -21,7 +21,13 @@ Service::~Service() = default;
 void Service::set_timer(Timer timer) { core_->timer = std::move(timer); }
 
 void Service::handle(http::Request request, std::shared_ptr<http::Exchange> exchange) {
-  Channel channel(std::move(exchange), request);
+  observe::Monitor* const monitor = core_->options.monitor;
+  const std::string_view endpoint = route_of(request.path);
+  const observe::Stalls::Phase phase(monitor == nullptr ? nullptr : &monitor->stalls, "http",
+                                     endpoint.empty() ? "answer" : endpoint);
+  observe::HttpMetrics* const counts = monitor == nullptr ? nullptr : monitor->http.get();
+  if (counts != nullptr) counts->count_request(endpoint, request.method);
+  Channel channel(std::move(exchange), request, {counts, endpoint});
   route(*core_, {std::move(request), std::move(channel)});
 }
 
@@ -30,6 +36,9 @@ std::string Service::error_body(int status, std::string_view message) {
 }
 
 void Service::on_outputs() {
+  observe::Monitor* const monitor = core_->options.monitor;
+  const observe::Stalls::Phase phase(monitor == nullptr ? nullptr : &monitor->stalls, "http",
+                                     "write what the engine told");
   if (core_->registry.deliver()) core_->health.sign_of_life();
 }
 
@@ -42,6 +51,10 @@ void Service::set_state(ServiceState state) {
 ServiceState Service::state() const { return core_->state; }
 
 std::size_t Service::unfinished() const { return core_->open_calls; }
+
+std::vector<std::string> Service::unfinished_requests() const {
+  return core_->registry.events().unfinished();
+}
 
 void Service::abort_all() { core_->registry.abort_all(); }
 

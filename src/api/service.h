@@ -11,6 +11,7 @@
 
 #include "http/message.h"
 #include "http/server.h"
+#include "observe/monitor.h"
 #include "text/tokenizer.h"
 #include "wire/engine_link.h"
 
@@ -55,6 +56,7 @@ struct ServiceOptions {
   int work_threads = 2;                 // that parse, render and tokenize
   std::size_t max_waiting_work = 4096;  // requests that wait for such a thread: more get 503
   std::size_t max_waiting_bytes = std::size_t{256} << 20;  // of their bodies together
+  observe::Monitor* monitor = nullptr;  // must outlive the service; null: nothing is watched
   // For /server_info, in GB.
   double weight_gigabytes = 0;
   double cache_gigabytes = 0;
@@ -107,6 +109,9 @@ class Service {
 
   // Requests that were accepted and whose answer is not complete, or that the engine still has.
   std::size_t unfinished() const;
+
+  // A line of JSON for each of them that the engine has, when the monitor keeps requests.
+  std::vector<std::string> unfinished_requests() const;
 
   // Asks the engine to end all of them: streams end with finish_reason "abort".
   void abort_all();

@@ -37,18 +37,26 @@ std::optional<Refusal> read_body(const http::Request& request, Json& out) {
   return std::nullopt;
 }
 
+// What a work thread does, for those who look for stalls.
+observe::Stalls::Phase work_phase(const Core& core, const http::Request& request) {
+  observe::Monitor* const monitor = core.options.monitor;
+  return {monitor == nullptr ? nullptr : &monitor->stalls, "work", request.path};
+}
+
 Refusal too_much_work() { return Refusal::of(503, "too many requests wait to be read; try again"); }
 
 std::optional<Refusal> prepare_and_submit(Core& core,
                                           const std::shared_ptr<Call>& call,
                                           const http::Request& request,
-                                          Prepare prepare) {
+                                          Prepare prepare,
+                                          std::int64_t received_ns) {
   Prepared prepared;
   {
     Json body;
     if (auto refusal = read_body(request, body)) return refusal;
     if (auto refusal = prepare(core, body, prepared)) return refusal;
   }
+  prepared.received_ns = received_ns;
   for (wire::GenerateRequest& generate : prepared.requests) generate.stream = prepared.stream;
   return core.registry.submit(call, std::move(prepared));
 }
@@ -78,10 +86,12 @@ void start_call(Core& core, Arrival arrival, Prepare prepare, ErrorForm form) {
   });
   const std::size_t weight = arrival.request.body.size();
   auto request = std::make_shared<http::Request>(std::move(arrival.request));
+  const std::int64_t received_ns = now_ns();
   const bool taken = core.work.post(
-      [&core, call, request, prepare] {
+      [&core, call, request, prepare, received_ns] {
         if (call->gone()) return;
-        if (auto refusal = prepare_and_submit(core, call, *request, prepare)) {
+        const auto phase = work_phase(core, *request);
+        if (auto refusal = prepare_and_submit(core, call, *request, prepare, received_ns)) {
           call->refuse(*refusal);
         }
       },
@@ -94,6 +104,7 @@ void start_work(Core& core, Arrival arrival, Answer answer) {
   auto kept = std::make_shared<Arrival>(std::move(arrival));
   const bool taken = core.work.post(
       [&core, kept, answer] {
+        const auto phase = work_phase(core, kept->request);
         Json body;
         if (auto refusal = read_body(kept->request, body)) {
           kept->channel.respond(error_response(*refusal));

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <mutex>
 #include <set>
 #include <sys/eventfd.h>
@@ -16,6 +17,7 @@
 #include "app/device_memory.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
+#include "app/monitoring.h"
 #include "app/sampling_defaults.h"
 #include "app/warm_up.h"
 #include "base/clock.h"
@@ -50,6 +52,10 @@ struct Instance::State {
   mutable std::mutex mutex;
   Status failure;  // guarded by mutex
 
+  std::unique_ptr<observe::Monitor> monitor;
+  observe::SchedulerLog scheduler_log;
+  std::int64_t began_ns = now_ns();
+
   // In the order of dependence: the server calls the service, which calls the link.
   std::unique_ptr<LoadedModel> model;
   std::unique_ptr<text::Tokenizer> tokenizer;
@@ -66,6 +72,10 @@ struct Instance::State {
 
   void handle(http::Request request, std::shared_ptr<http::Exchange> exchange);
   void fail(const Status& why);
+  // Writes what --crash-dump-folder asks for.
+  void dump_requests();
+  // Ends the process: its engine is stuck, so nothing can be ended in order.
+  void give_up(const std::string& what);
   void run_engine();
   Status load();
   Result<api::ServiceOptions> service_options(const engine::EngineOptions& engine_options) const;
@@ -100,6 +110,23 @@ void Instance::State::fail(const Status& why) {
   FATHOM_CHECK(write(failure_fd, &one, sizeof one) == sizeof one);
 }
 
+void Instance::State::dump_requests() {
+  const api::Service* const service_now = ready.load();
+  const Result<std::string> written = monitor->crash_dump.write(
+      service_now == nullptr ? std::vector<std::string>() : service_now->unfinished_requests());
+  if (!written.ok()) {
+    log_error(written.status().message());
+  } else if (!written->empty()) {
+    log_error("The last requests are in " + *written);
+  }
+}
+
+void Instance::State::give_up(const std::string& what) {
+  dump_requests();
+  log_error("fathom launch_server: " + what);
+  std::_Exit(1);
+}
+
 Result<api::ServiceOptions> Instance::State::service_options(
     const engine::EngineOptions& engine_options) const {
   const config::ModelConfig& config = model->config();
@@ -127,6 +154,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   options.incremental_streaming = plan.incremental_streaming;
   options.cache_report = plan.cache_report;
   options.random_seed = plan.random_seed;
+  options.monitor = monitor.get();
   options.health_generates = plan.health_generates;
   options.health_timeout = std::chrono::seconds(plan.health_timeout_s);
   options.weight_gigabytes = gigabytes(model->weight_bytes());
@@ -146,11 +174,18 @@ Status Instance::State::load() {
     tokenizer = std::move(loaded).value();
   }
   Loading loading_model(plan);
+  const std::int64_t weights_ns = now_ns();
   FATHOM_RETURN_IF_ERROR(loading_model.load_weights());
+  monitor->load_weights_s = static_cast<double>(now_ns() - weights_ns) * 1e-9;
   FATHOM_RETURN_IF_ERROR(loading_model.take_memory());
   engine::EngineOptions options = engine_options(plan);
   options.end_tokens = end_tokens(loading_model.model().config(), tokenizer.get());
   options.weights_health = [this] { return model->health(); };
+  options.account.report_interval = plan.monitoring.decode_log_interval;
+  options.account.on_report = [this](const engine::StepReport& report) {
+    scheduler_log.push(note_of(report));
+  };
+  options.on_phase = [this](const char* phase) { monitor->stalls.engine_phase(phase); };
   auto created = loading_model.create_engine(options);
   FATHOM_RETURN_IF_ERROR(created.status());
   engine = std::move(created).value();
@@ -183,7 +218,9 @@ void Instance::State::run_engine() {
   warm_up_thread = std::thread([this] { run_warm_up(); });
   loading = false;
   const Status ended = engine->run(link->port());
-  if (!ended.ok()) fail(ended.in("the engine"));
+  if (ended.ok()) return;
+  dump_requests();
+  fail(ended.in("the engine"));
 }
 
 void Instance::State::run_warm_up() {
@@ -197,6 +234,7 @@ void Instance::State::run_warm_up() {
     }
   }
   service->set_state(api::ServiceState::kUp);
+  monitor->startup_s = static_cast<double>(now_ns() - began_ns) * 1e-9;
   log_info("The server is fired up and ready to roll!");
 }
 
@@ -214,7 +252,11 @@ void Instance::State::stop() {
 
 Result<std::unique_ptr<Instance>> Instance::create(const config::InstancePlan& plan,
                                                    const std::string& server_arguments) {
+  Result<observe::MonitorOptions> watched = monitor_options(plan);
+  FATHOM_RETURN_IF_ERROR(watched.status());
   auto state = std::make_unique<State>();
+  watched->give_up = [raw = state.get()](const std::string& what) { raw->give_up(what); };
+  state->monitor = std::make_unique<observe::Monitor>(std::move(watched).value());
   state->plan = plan;
   state->server_arguments = server_arguments;
   state->failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -235,6 +277,7 @@ Result<std::unique_ptr<Instance>> Instance::create(const config::InstancePlan& p
     return server.status();
   }
   state->server = std::move(server).value();
+  state->monitor->connections = [raw] { return raw->server->stats().connections; };
   state->server->set_error_body(api::Service::error_body);
   return std::unique_ptr<Instance>(new Instance(std::move(state)));
 }

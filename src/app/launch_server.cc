@@ -7,6 +7,7 @@
 
 #include "app/backends.h"
 #include "app/bundled_model.h"
+#include "app/monitoring.h"
 #include "app/serve.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -139,7 +140,8 @@ LogLevel log_level_of(config::LogThreshold threshold) {
 // What an operator finds in the log of a start.
 void log_start(const config::Resolved& resolved, std::ostream& out) {
   configure_log({.level = log_level_of(resolved.plan.log_level),
-                 .milliseconds = resolved.plan.log_milliseconds});
+                 .milliseconds = resolved.plan.log_milliseconds,
+                 .rank = rank_tags(resolved.plan.layout)});
   log_info(arguments_line(resolved));
   out << config::plan_table(resolved.plan);
   for (const std::string& warning : resolved.warnings) log_warning(warning);

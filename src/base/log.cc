@@ -1,6 +1,8 @@
 #include "base/log.h"
 
+#include <cstdio>
 #include <memory>
+#include <string>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -10,7 +12,6 @@ namespace fathom {
 namespace {
 
 constexpr const char* kPattern = "[%Y-%m-%d %H:%M:%S] %v";
-constexpr const char* kPatternWithMilliseconds = "[%Y-%m-%d %H:%M:%S.%e] %v";
 
 spdlog::level::level_enum level_of(LogLevel level) {
   switch (level) {
@@ -43,9 +44,19 @@ void log(LogLevel level, std::string_view message) {
   logger().log(level_of(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
+void log_line(std::string_view line) {
+  std::string whole(line);
+  whole += '\n';
+  // One call on the stream that the logger writes to: lines of threads do not mix.
+  static_cast<void>(std::fwrite(whole.data(), 1, whole.size(), stderr));
+}
+
 void configure_log(const LogOptions& options) {
   logger().set_level(level_of(options.level));
-  logger().set_pattern(options.milliseconds ? kPatternWithMilliseconds : kPattern);
+  std::string pattern = "[%Y-%m-%d %H:%M:%S";
+  if (options.milliseconds) pattern += ".%e";
+  for (const char c : options.rank) pattern += c == '%' ? std::string("%%") : std::string(1, c);
+  logger().set_pattern(pattern + "] %v");
 }
 
 }  // namespace fathom

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace fathom {
@@ -15,10 +16,14 @@ inline void log_info(std::string_view message) { log(LogLevel::kInfo, message); 
 inline void log_warning(std::string_view message) { log(LogLevel::kWarning, message); }
 inline void log_error(std::string_view message) { log(LogLevel::kError, message); }
 
+// One line as it is, without a time in front: for lines that programs read.
+void log_line(std::string_view line);
+
 // Set once by app at the start, before other threads run.
 struct LogOptions {
   LogLevel level = LogLevel::kInfo;  // lower ones are not written
   bool milliseconds = false;         // [2026-11-25 14:03:07.512]
+  std::string rank;                  // " DP1 TP1": [2026-11-25 14:03:07 DP1 TP1]
 };
 void configure_log(const LogOptions& options);
 

@@ -108,6 +108,29 @@ struct PortUse {
   std::int32_t port = 0;
 };
 
+// What an operator has switched on to watch an instance (docs/operations.md).
+struct MonitoringPlan {
+  bool metrics = false;           // /metrics
+  bool token_histograms = false;  // among them
+  // Rules of their bounds (observe/buckets.h); empty: the default.
+  std::vector<std::string> prompt_buckets;
+  std::vector<std::string> answer_buckets;
+  // Bounds in seconds; empty: the default.
+  std::vector<double> first_token_buckets;
+  std::vector<double> inter_token_buckets;
+  std::vector<double> latency_buckets;
+  bool log_requests = false;
+  std::int32_t log_requests_level = 2;
+  bool log_requests_json = false;
+  std::int32_t log_exceeded_ms = -1;  // requests that are quicker have no finish line; -1: all do
+  bool log_time_stats = false;
+  std::int32_t decode_log_interval = 40;  // steps with decode rows
+  std::string crash_dump_folder;          // empty: no dumps
+  double stall_warning_s = 0;             // 0: no warnings
+  double watchdog_s = 300;                // 0: no watchdog
+  double soft_watchdog_s = 0;             // 0: none
+};
+
 // What one node of an instance will be: everything that was typed, read from the environment and
 // derived (docs/flags.md), checked against the model and the machine. Code above config reads this
 // and nothing that the user typed.
@@ -155,6 +178,7 @@ struct InstancePlan {
   bool cache_report = false;          // usage tells how much of the prompt was cached
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
+  MonitoringPlan monitoring;
 };
 
 }  // namespace fathom::config

@@ -174,6 +174,40 @@ Json serving(const InstancePlan& plan) {
       .take();
 }
 
+Json list(const std::vector<std::string>& words) {
+  Json::Array elements;
+  for (const std::string& word : words) elements.push_back(Json::string(word));
+  return Json::array(std::move(elements));
+}
+
+Json list(const std::vector<double>& numbers) {
+  Json::Array elements;
+  for (const double number : numbers) elements.push_back(Json::number(number));
+  return Json::array(std::move(elements));
+}
+
+Json monitoring(const MonitoringPlan& plan) {
+  return Part()
+      .add("metrics", plan.metrics)
+      .add("token_histograms", plan.token_histograms)
+      .put("prompt_buckets", list(plan.prompt_buckets))
+      .put("answer_buckets", list(plan.answer_buckets))
+      .put("first_token_buckets", list(plan.first_token_buckets))
+      .put("inter_token_buckets", list(plan.inter_token_buckets))
+      .put("latency_buckets", list(plan.latency_buckets))
+      .add("log_requests", plan.log_requests)
+      .add("log_requests_level", plan.log_requests_level)
+      .add("log_requests_json", plan.log_requests_json)
+      .add("log_exceeded_ms", plan.log_exceeded_ms)
+      .add("log_time_stats", plan.log_time_stats)
+      .add("decode_log_interval", plan.decode_log_interval)
+      .add("crash_dump_folder", plan.crash_dump_folder)
+      .add("stall_warning_s", plan.stall_warning_s)
+      .add("watchdog_s", plan.watchdog_s)
+      .add("soft_watchdog_s", plan.soft_watchdog_s)
+      .take();
+}
+
 std::string shown(const Json& value) {
   if (const std::string* text = value.as_string()) return text->empty() ? "-" : *text;
   if (const std::optional<bool> on = value.as_bool()) return *on ? "yes" : "no";
@@ -219,6 +253,7 @@ Json plan_json(const InstancePlan& plan) {
   for (const PortUse& use : plan.control_ports) ports.add(use.user, use.port);
   all.put("control_ports", ports.take());
   all.put("serving", serving(plan));
+  all.put("monitoring", monitoring(plan.monitoring));
   return all.take();
 }
 

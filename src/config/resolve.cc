@@ -94,10 +94,11 @@ Result<Resolved> resolve(const ResolveInput& input) {
   r.flags = input.flags;
   for (const std::string& warning : input.environment.warnings()) r.warn(warning);
   using Step = Status (*)(Resolution&);
-  for (const Step step : {&fill_missing, &apply_memory_class, &apply_model, &apply_data_parallelism,
-                          &apply_experts, &apply_speculation, &apply_role, &apply_cache_rules,
-                          &cross_check, &plan_layout, &plan_limits, &plan_cache, &plan_graphs,
-                          &plan_exchange, &plan_handover, &plan_ports, &plan_serving}) {
+  for (const Step step :
+       {&fill_missing, &apply_memory_class, &apply_model, &apply_data_parallelism, &apply_experts,
+        &apply_speculation, &apply_role, &apply_cache_rules, &cross_check, &plan_layout,
+        &plan_limits, &plan_cache, &plan_graphs, &plan_exchange, &plan_handover, &plan_ports,
+        &plan_serving, &plan_monitoring}) {
     FATHOM_RETURN_IF_ERROR(step(r));
   }
   Resolved resolved;

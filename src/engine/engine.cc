@@ -33,6 +33,7 @@ struct Engine::State {
   std::int64_t admissions = 0;
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
+  StepAccount account;
   // Used again by every step.
   std::vector<sched::Claim> claims;
   std::vector<sched::SequenceView> views;
@@ -63,6 +64,10 @@ struct Engine::State {
   void foresee(const std::vector<Work>& work);
   void record(const Work& done, WorkResult result);
 
+  void at(const char* phase) const {
+    if (options.on_phase) options.on_phase(phase);
+  }
+
   // Drops pages and slot.
   void let_go(Sequence& sequence);
   void publish(Sequence& sequence, wire::Finish finish, const Status& error);
@@ -88,6 +93,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
   Status status = admissible(request, config.vocab_size, options, pool.capacity());
   auto shared = std::make_shared<Sequence>();
   Sequence& sequence = *shared;
+  sequence.received_ns = now_ns();
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
   const std::int32_t limit = max_request_tokens(options, pool.capacity());
   sequence.max_new_tokens = std::clamp(request.sampling.max_new_tokens, 1,
@@ -165,6 +171,8 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   output.prompt_tokens = sequence.prompt_tokens;
   output.generated_tokens = sequence.told();
   output.retractions = sequence.retractions;
+  output.times = sequence.times;
+  output.times.told_ns = now_ns() - sequence.received_ns;
   sequence.unpublished = 0;
   outputs.push_back(std::move(output));
 }
@@ -224,6 +232,7 @@ sched::StepPlan Engine::State::plan() {
 
 void Engine::State::retract(Sequence& sequence) {
   ++sequence.retractions;
+  account.retracts(sequence);
   let_go(sequence);
 }
 
@@ -249,6 +258,7 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vecto
 void Engine::State::start(Sequence& sequence) {
   FATHOM_CHECK(!free_slots.empty() && !sequence.running());
   sequence.admission = ++admissions;
+  if (sequence.times.started_ns < 0) sequence.times.started_ns = now_ns() - sequence.received_ns;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
 }
@@ -334,6 +344,7 @@ void Engine::State::record(const Work& done, WorkResult result) {
     return;
   }
   sequence.tell(result.token);
+  if (sequence.told() == 1) sequence.times.first_token_ns = now_ns() - sequence.received_ns;
   ++load.generated_tokens;
   if (sequence.request.logprobs.wanted) {
     sequence.logprobs.push_back(std::move(result.logprobs.back()));
@@ -352,22 +363,30 @@ void Engine::State::record(const Work& done, WorkResult result) {
 }
 
 Result<bool> Engine::State::launch() {
+  at("plan a step");
   const sched::StepPlan step_plan = plan();
   if (step_plan.empty()) return false;
+  account.begin(pool, reserve.ratio());
   const std::vector<Work> work = apply(step_plan);
   adjust_reserve(step_plan, work);
+  at("launch a step");
   FATHOM_RETURN_IF_ERROR(runner->begin(work));
   const bool late = std::any_of(work.begin(), work.end(), [](const Work& each) {
     return each.draws && each.sequence->draws_late();
   });
   while (late && runner->under_way() > 0) FATHOM_RETURN_IF_ERROR(collect());
+  at("draw");
   runner->draw();
+  account.launched(work, runner->launched_graph(), sequences, pool, reserve.ratio(),
+                   load.generated_tokens);
   foresee(work);
   return true;
 }
 
 Status Engine::State::collect() {
+  at("wait for a step's results");
   Result<StepResult> step = runner->collect();
+  at("take a step's results");
   FATHOM_RETURN_IF_ERROR(step.status());
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
@@ -420,6 +439,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                 0,
                                                 {},
                                                 {},
+                                                StepAccount(options.account),
                                                 {},
                                                 {},
                                                 {}});
@@ -427,6 +447,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
     state->free_slots.push_back(slot);
   }
   state->load.pages = store.pages();
+  state->load.slots = options.max_running;
+  state->load.reserve_ratio = options.reserve_ratio;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
@@ -443,25 +465,25 @@ Status Engine::run(wire::EnginePort& port) {
     // Requests that only wait for their constraint have nothing to do either.
     const bool idle =
         state.sequences.size() == state.compiling.size() && state.runner->under_way() == 0;
-    state.take(port.receive(/*wait=*/idle, idle ? state.first_deadline() : 0));
+    if (idle) state.at(nullptr);
+    std::vector<wire::ToEngine> messages =
+        port.receive(/*wait=*/idle, idle ? state.first_deadline() : 0);
+    state.at("take requests");
+    state.take(std::move(messages));
     state.expire();
     state.take_constraints();
     if (!state.sequences.empty() || state.runner->under_way() > 0) status = state.step();
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
-    // Those whose last token is under way neither run nor wait.
-    state.load.waiting = static_cast<std::int32_t>(
-        std::count_if(state.sequences.begin(), state.sequences.end(), [](const auto& entry) {
-          const Sequence& sequence = *entry.second;
-          return !sequence.running() && !sequence.drawn_out() && sequence.compilation == nullptr;
-        }));
     state.load.waiting_for_grammar = static_cast<std::int32_t>(state.compiling.size());
-    state.load.pages_used = state.pool.held_count();
+    state.account.fill(state.load, state.sequences, state.pool, state.reserve.ratio());
+    state.at("publish outputs");
     port.publish_load(state.load);
     port.publish(std::exchange(state.outputs, {}));
   }
   const Status why =
       status.ok() ? Status(Code::kUnavailable, "the instance is shutting down") : status;
+  state.at(nullptr);
   state.abort_all(why);
   port.publish(std::exchange(state.outputs, {}));
   port.end(why);

@@ -9,6 +9,7 @@
 #include "cache/kv_store.h"
 #include "config/model_config.h"
 #include "grammar/compiler.h"
+#include "engine/step_account.h"
 #include "model/model.h"
 #include "ops/op_set.h"
 #include "sched/order.h"
@@ -38,6 +39,11 @@ struct EngineOptions {
   std::int32_t first_unused_token = 0;
   // Compiles the constraints of requests; must outlive the engine. Null: such requests are refused.
   grammar::Compiler* compiler = nullptr;
+  // What of its steps is reported, to whom.
+  StepAccountOptions account;
+  // Called when the engine's thread goes on to something else, with a name for it that is a
+  // literal, and with null when there is nothing to do. Must not wait.
+  std::function<void(const char*)> on_phase;
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
 

@@ -260,6 +260,10 @@ TEST_P(EngineTest, AFullPoolRetractsAndFinishesEveryone) {
     }
     EXPECT_GT(retractions, 0);
     EXPECT_EQ(engine.load().pages_used, 0);
+    EXPECT_EQ(engine.load().pages_leaked, 0);
+    EXPECT_EQ(engine.load().totals.retracted_requests, retractions);
+    EXPECT_GE(engine.load().totals.retracted_prompt_tokens, 60 * retractions);
+    EXPECT_GT(engine.load().totals.retracted_answer_tokens, 0);
   }
 }
 
@@ -288,6 +292,52 @@ TEST_P(EngineTest, OfThoseThatWaitTheOneThatTheOrderSaysIsNext) {
     EXPECT_EQ(engine.wait(second).generated_tokens, 20);
     EXPECT_EQ(engine.outputs(first), 1);
   }
+}
+
+TEST_P(EngineTest, ReportsTheStepsThatItsTotalsCount) {
+  EngineRunnerOptions options = small_engine(/*pages=*/6);
+  options.engine.reserve_ratio = 0;
+  std::vector<StepReport> reports;  // of the engine's thread alone until stop()
+  options.engine.account.report_interval = 10;
+  options.engine.account.on_report = [&reports](const StepReport& report) {
+    reports.push_back(report);
+  };
+  EngineRunner engine(kFolder, options);
+  std::vector<wire::RequestId> ids;
+  for (std::int32_t i = 0; i < 4; ++i) ids.push_back(engine.submit(request_for(60 + i, 180)));
+  for (const wire::RequestId id : ids) {
+    const wire::RequestTimes times = engine.wait(id).times;
+    EXPECT_GE(times.started_ns, 0);
+    EXPECT_GT(times.first_token_ns, times.started_ns);
+    EXPECT_GT(times.told_ns, times.first_token_ns);
+  }
+  const wire::EngineLoad load = engine.load();
+  EXPECT_TRUE(engine.stop().ok());
+
+  std::int64_t prefill = 0;
+  std::int64_t retracted = 0;
+  std::int64_t decode_lines = 0;
+  for (const StepReport& report : reports) {
+    prefill += report.prefill_tokens;
+    retracted += report.retracted;
+    decode_lines += report.tells_decode ? 1 : 0;
+    EXPECT_EQ(report.pages, 6);
+    EXPECT_LE(report.pages_used, 6);
+    EXPECT_LE(report.running + report.waiting, 4);
+    EXPECT_GE(report.running, report.prefill_requests);
+    EXPECT_FALSE(report.graph);
+    if (report.retracted > 0) {
+      EXPECT_GE(report.pages_gained, report.retracted);
+      EXPECT_GE(report.ratio_after, report.ratio_before);
+    }
+  }
+  EXPECT_GT(retracted, 0);
+  EXPECT_EQ(prefill, load.totals.prefill_tokens);
+  EXPECT_EQ(retracted, load.totals.retracted_requests);
+  EXPECT_EQ(decode_lines, load.totals.plain_passes / 10);
+  EXPECT_EQ(load.totals.graph_passes, 0);
+  EXPECT_EQ(load.generated_tokens, 4 * 180);
+  EXPECT_EQ(load.slots, 4);
 }
 
 TEST_P(EngineTest, WhatIsUnfinishedAtTheEndIsToldSo) {

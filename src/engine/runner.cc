@@ -24,6 +24,7 @@ struct Slot {
   std::unique_ptr<Event> done;
   std::vector<Work> work;
   LogitRows chosen;
+  bool graph = false;  // whether it ran as one
 };
 
 // A step between begin() and draw().
@@ -381,6 +382,7 @@ Status Runner::begin(std::vector<Work> work) {
 
   const State::Extent extent = state.measure(slot.work);
   const GraphPair* const pair = state.graphs_for(slot.work);
+  slot.graph = pair != nullptr;
   const std::int64_t rows = pair != nullptr ? pair->batch : extent.rows;
 
   state.arena.begin(slot.inputs);
@@ -424,6 +426,10 @@ void Runner::draw() {
 }
 
 std::size_t Runner::under_way() const { return state_->under_way; }
+
+bool Runner::launched_graph() const {
+  return state_->slots[(state_->next_slot + kMaxUnderWay - 1) % kMaxUnderWay].graph;
+}
 
 Result<StepResult> Runner::collect() {
   State& state = *state_;

@@ -99,6 +99,8 @@ class Runner {
 
   // Steps that were drawn from and not collected.
   std::size_t under_way() const;
+  // Whether the last launch ran as a captured graph.
+  bool launched_graph() const;
 
   // Waits for the oldest step under way. A failure is the device's or the model's and leaves the
   // caches of the step's sequences undefined. Requires under_way() > 0.

@@ -31,6 +31,8 @@ struct Sequence {
   std::int64_t admission = 0;        // its number among all, while running
   std::vector<cache::PageId> pages;  // held while running, in order of positions
   std::int32_t unpublished = 0;      // generated tokens that no output carries yet
+  std::int64_t received_ns = 0;      // of base now_ns()
+  wire::RequestTimes times;          // since then; told_ns is for the outputs
   std::vector<wire::PositionLogprobs> prompt_logprobs;  // of positions told, until published
   std::vector<wire::PositionLogprobs> logprobs;         // of the unpublished tokens
   Adjustments adjustments;

@@ -35,6 +35,7 @@ void merge(TokenOutput& output, TokenOutput later) {
   output.generated_tokens = later.generated_tokens;
   output.cached_tokens = later.cached_tokens;
   output.retractions = later.retractions;
+  output.times = later.times;
 }
 
 }  // namespace

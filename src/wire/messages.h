@@ -97,6 +97,14 @@ struct PositionLogprobs {
 
 enum class Finish : std::uint8_t { kNone, kStop, kLength, kAbort };
 
+// When things happened to a request: nanoseconds since the engine received it, -1 while they have
+// not.
+struct RequestTimes {
+  std::int64_t started_ns = -1;      // it left the queue for its first step
+  std::int64_t first_token_ns = -1;  // its first token was known
+  std::int64_t told_ns = -1;         // this output was made
+};
+
 // News of one request.
 struct TokenOutput {
   RequestId id = 0;
@@ -110,6 +118,18 @@ struct TokenOutput {
   std::int32_t generated_tokens = 0;  // so far
   std::int32_t cached_tokens = 0;     // of the prompt, taken from the prefix cache
   std::int32_t retractions = 0;       // times the request gave its pages up and was computed again
+  RequestTimes times;                 // so far
+};
+
+// What an engine has done since its start.
+struct EngineTotals {
+  std::int64_t prefill_tokens = 0;  // rows computed for prompts, again after a retraction
+  std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
+  std::int64_t graph_passes = 0;    // steps with decode rows that ran as a captured graph …
+  std::int64_t plain_passes = 0;    // … and that did not
+  std::int64_t retracted_requests = 0;
+  std::int64_t retracted_prompt_tokens = 0;
+  std::int64_t retracted_answer_tokens = 0;
 };
 
 // How full an engine is; a snapshot.
@@ -121,6 +141,13 @@ struct EngineLoad {
   std::int32_t pages = 0;
   std::int64_t steps = 0;             // since the start
   std::int64_t generated_tokens = 0;  // since the start
+  std::int32_t slots = 0;             // requests that may run at once
+  std::int32_t pages_leaked = 0;      // used, and no request has them
+  // Of the last step with decode rows; 0 and false when nothing runs.
+  std::int64_t decode_context_tokens = 0;  // tokens of those requests together
+  bool decode_in_graph = false;
+  float reserve_ratio = 0;  // of remaining tokens that admission keeps room for
+  EngineTotals totals;
 };
 
 }  // namespace fathom::wire

@@ -89,6 +89,7 @@ void EngineRunner::pump() {
     all.prompt_tokens = output.prompt_tokens;
     all.generated_tokens = output.generated_tokens;
     all.retractions = output.retractions;
+    all.times = output.times;
   }
 }
 

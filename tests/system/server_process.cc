@@ -36,11 +36,19 @@ constexpr const char* kReady = "The server is fired up and ready to roll!";
   _exit(127);
 }
 
-}  // namespace
-
-ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& args) {
+std::vector<std::string> launch_words(const std::string& program,
+                                      const std::vector<std::string>& args) {
   std::vector<std::string> words{program, "launch_server", "--port", "0"};
   words.insert(words.end(), args.begin(), args.end());
+  return words;
+}
+
+}  // namespace
+
+ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& args)
+    : ServerProcess(launch_words(program, args)) {}
+
+ServerProcess::ServerProcess(std::vector<std::string> words) {
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());

@@ -21,6 +21,8 @@ class ServerProcess {
  public:
   // Starts it with `args` behind "launch_server --port 0"; returns at once.
   explicit ServerProcess(const std::string& program, const std::vector<std::string>& args = {});
+  // Any other program, with all its words; what asks the server is not for it.
+  explicit ServerProcess(std::vector<std::string> words);
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;

@@ -1,0 +1,86 @@
+#include "observe/engine_metrics.h"
+
+namespace fathom::observe {
+
+namespace {
+
+constexpr std::int64_t kLeastNs = 1'000'000'000;
+
+double as_double(std::int64_t value) { return static_cast<double>(value); }
+
+void write_gauges(Exposition& out, const Labels& labels, const EngineValues& values, double rate) {
+  const double tokens = as_double(std::int64_t{values.pages} * values.page_tokens);
+  const double used = as_double(std::int64_t{values.pages_used} * values.page_tokens);
+  out.gauge("sglang:num_running_reqs", "Requests that run.", labels, values.running);
+  out.gauge("sglang:num_queue_reqs", "Requests that wait to run.", labels, values.waiting);
+  out.gauge("sglang:num_used_tokens", "Cache tokens in pages that requests hold.", labels, used);
+  out.gauge("sglang:token_usage", "The part of the cache that requests hold.", labels,
+            tokens > 0 ? used / tokens : 0);
+  out.gauge("sglang:max_total_num_tokens", "Tokens that the cache holds.", labels, tokens);
+  out.gauge("sglang:decode_sum_seq_lens",
+            "Summed lengths of the requests that the last step decoded.", labels,
+            as_double(values.decode_context_tokens));
+  out.gauge("sglang:gen_throughput", "Generated tokens per second since the scrape before.", labels,
+            rate);
+  out.gauge("sglang:new_token_ratio",
+            "The part of its remaining tokens that admission keeps room for.", labels,
+            values.new_token_ratio);
+  out.gauge("sglang:is_cuda_graph", "Whether the last decode step ran as a captured graph.", labels,
+            values.decode_in_graph ? 1 : 0);
+  out.gauge("fathom:free_pages", "Cache pages that nobody holds.", labels,
+            values.pages - values.pages_used);
+  out.gauge("fathom:used_pages", "Cache pages that are held.", labels, values.pages_used);
+  out.gauge("fathom:leaked_pages", "Held cache pages that belong to no request; always 0.", labels,
+            values.pages_leaked);
+  out.gauge("fathom:free_slots", "Requests that could run beside those that do.", labels,
+            values.slots - values.running);
+  out.gauge("fathom:slots", "Requests that may run at once.", labels, values.slots);
+}
+
+void write_counters(Exposition& out, const Labels& labels, const EngineValues& values) {
+  out.begin("sglang:realtime_tokens_total", MetricType::kCounter,
+            "Tokens as steps compute, reuse and generate them.");
+  out.sample(with_label(labels, "mode", "prefill_compute"), as_double(values.prefill_tokens));
+  out.sample(with_label(labels, "mode", "prefill_cache"), as_double(values.cached_tokens));
+  out.sample(with_label(labels, "mode", "decode"), as_double(values.generated_tokens));
+  out.begin("sglang:cuda_graph_passes_total", MetricType::kCounter,
+            "Steps with decoding requests, as captured graphs or not.");
+  out.sample(with_label(labels, "mode", "decode_cuda_graph"), as_double(values.graph_passes));
+  out.sample(with_label(labels, "mode", "decode_none"), as_double(values.plain_passes));
+  out.counter("sglang:num_retracted_requests_total",
+              "Times that a request gave its pages up and waited again.", labels,
+              as_double(values.retracted_requests));
+  out.counter("sglang:num_retracted_input_tokens_total", "Prompt tokens of those requests.", labels,
+              as_double(values.retracted_prompt_tokens));
+  out.counter("sglang:num_retracted_output_tokens_total", "Generated tokens of those requests.",
+              labels, as_double(values.retracted_answer_tokens));
+}
+
+}  // namespace
+
+double Rate::look(std::int64_t total, std::int64_t now_ns) {
+  const std::lock_guard lock(mutex_);
+  // The latest look that is old enough to measure from.
+  while (samples_.size() > 1 &&
+         (now_ns - samples_[1].at_ns >= kLeastNs || now_ns - samples_.front().at_ns > window_ns_)) {
+    samples_.pop_front();
+  }
+  if (!samples_.empty() && now_ns - samples_.front().at_ns >= kLeastNs) {
+    const Sample& from = samples_.front();
+    last_ = as_double(total - from.total) / (as_double(now_ns - from.at_ns) * 1e-9);
+  }
+  if (samples_.empty() || now_ns - samples_.back().at_ns >= kLeastNs / 10) {
+    samples_.push_back({now_ns, total});
+  }
+  return last_;
+}
+
+void write_engine_metrics(Exposition& out,
+                          const Labels& labels,
+                          const EngineValues& values,
+                          double generated_per_second) {
+  write_gauges(out, labels, values, generated_per_second);
+  write_counters(out, labels, values);
+}
+
+}  // namespace fathom::observe

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+
+#include "observe/exposition.h"
+
+namespace fathom::observe {
+
+// What an engine is and has done at one moment. Counts of things done are since its start.
+struct EngineValues {
+  std::int32_t running = 0;  // requests that hold pages
+  std::int32_t waiting = 0;
+  std::int32_t slots = 0;  // requests that may run at once
+  std::int32_t pages = 0;
+  std::int32_t pages_used = 0;
+  std::int32_t pages_leaked = 0;  // used, and no request has them
+  std::int32_t page_tokens = 0;
+  std::int64_t decode_context_tokens = 0;  // summed lengths of the last step's decoding requests
+  bool decode_in_graph = false;            // the last step that decoded ran as a captured graph
+  double new_token_ratio = 0;
+  std::int64_t prefill_tokens = 0;  // computed for prompts
+  std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
+  std::int64_t generated_tokens = 0;
+  std::int64_t graph_passes = 0;  // steps with decode rows that ran as a graph …
+  std::int64_t plain_passes = 0;  // … and that did not
+  std::int64_t retracted_requests = 0;
+  std::int64_t retracted_prompt_tokens = 0;
+  std::int64_t retracted_answer_tokens = 0;
+};
+
+// Tokens per second between now and a look back: at least a second and about `window` at most, or
+// since the first look.
+//
+// Threads: any.
+class Rate {
+ public:
+  explicit Rate(std::int64_t window_ns = 30'000'000'000) : window_ns_(window_ns) {}
+  // 0 at the first look.
+  double look(std::int64_t total, std::int64_t now_ns);
+
+ private:
+  struct Sample {
+    std::int64_t at_ns = 0;
+    std::int64_t total = 0;
+  };
+  const std::int64_t window_ns_;
+  std::mutex mutex_;
+  std::deque<Sample> samples_;
+  double last_ = 0;
+};
+
+// Writes the metrics of a scheduler. `generated_per_second` is Rate's.
+void write_engine_metrics(Exposition& out,
+                          const Labels& labels,
+                          const EngineValues& values,
+                          double generated_per_second);
+
+}  // namespace fathom::observe

@@ -1,0 +1,105 @@
+#include "observe/scheduler_log.h"
+
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace fathom::observe {
+
+namespace {
+
+std::string fixed(double value, int decimals) {
+  std::array<char, 64> text{};
+  const int length = std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+  return {text.data(), static_cast<std::size_t>(length)};
+}
+std::string fixed2(double value) { return fixed(value, 2); }
+std::string fixed4(double value) { return fixed(value, 4); }
+
+double usage(std::int32_t used, std::int32_t pool) {
+  return pool > 0 ? static_cast<double>(used) / pool : 0;
+}
+
+}  // namespace
+
+std::string prefill_line(const StepNote& note) {
+  return "Prefill batch, #new-seq: " + std::to_string(note.prefill_requests) +
+         ", #new-token: " + std::to_string(note.prefill_tokens) +
+         ", #cached-token: " + std::to_string(note.cached_tokens) +
+         ", token usage: " + fixed2(usage(note.prefill_used_tokens, note.pool_tokens)) +
+         ", #running-req: " + std::to_string(note.running) +
+         ", #queue-req: " + std::to_string(note.waiting) + ", ";
+}
+
+std::string decode_line(const StepNote& note, double generated_per_second) {
+  return "Decode batch, #running-req: " + std::to_string(note.decode_running) +
+         ", #token: " + std::to_string(note.used_tokens) +
+         ", token usage: " + fixed2(usage(note.used_tokens, note.pool_tokens)) +
+         ", cuda graph: " + (note.graph ? "True" : "False") +
+         ", gen throughput (token/s): " + fixed2(generated_per_second) +
+         ", #queue-req: " + std::to_string(note.waiting) + ", ";
+}
+
+std::string retraction_line(const StepNote& note) {
+  return "KV cache pool is full. Retract requests. #retracted_reqs: " +
+         std::to_string(note.retracted) +
+         ", #new_tokens_gained: " + std::to_string(note.retracted_tokens) +
+         ", #new_token_ratio: " + fixed4(note.ratio_before) + " -> " + fixed4(note.ratio_after);
+}
+
+SchedulerLog::SchedulerLog() : decode_told_ns_(now_ns()), thread_([this] { run(); }) {}
+
+SchedulerLog::~SchedulerLog() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  came_.notify_one();
+  thread_.join();
+}
+
+void SchedulerLog::push(const StepNote& note) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (notes_.size() >= kMostWaiting) {
+      ++dropped_;
+      return;
+    }
+    first = notes_.empty();
+    notes_.push_back(note);
+  }
+  if (first) came_.notify_one();
+}
+
+void SchedulerLog::write(const StepNote& note) {
+  if (note.retracted > 0) log_warning(retraction_line(note));
+  if (note.prefill_requests > 0) log_info(prefill_line(note));
+  if (!note.tells_decode) return;
+  const double seconds = static_cast<double>(note.at_ns - decode_told_ns_) * 1e-9;
+  const auto tokens = static_cast<double>(note.generated_tokens - decode_told_tokens_);
+  decode_told_ns_ = note.at_ns;
+  decode_told_tokens_ = note.generated_tokens;
+  log_info(decode_line(note, seconds > 0 ? tokens / seconds : 0));
+}
+
+void SchedulerLog::run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    came_.wait(lock, [this] { return ending_ || !notes_.empty(); });
+    if (notes_.empty()) return;
+    const std::vector<StepNote> notes = std::exchange(notes_, {});
+    const std::size_t dropped = std::exchange(dropped_, 0);
+    lock.unlock();
+    for (const StepNote& note : notes) write(note);
+    if (dropped > 0) {
+      log_warning("The log is slow: " + std::to_string(dropped) + " steps were not written");
+    }
+    lock.lock();
+  }
+}
+
+}  // namespace fathom::observe
