@@ -43,6 +43,10 @@ void log(LogLevel level, std::string_view message) {
   logger().log(level_of(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
+void log_line(std::string_view message) {
+  logger().log(spdlog::level::critical, spdlog::string_view_t(message.data(), message.size()));
+}
+
 void configure_log(const LogOptions& options) {
   logger().set_level(level_of(options.level));
   logger().set_pattern(options.milliseconds ? kPatternWithMilliseconds : kPattern);

@@ -14,6 +14,8 @@ void log(LogLevel level, std::string_view message);
 inline void log_info(std::string_view message) { log(LogLevel::kInfo, message); }
 inline void log_warning(std::string_view message) { log(LogLevel::kWarning, message); }
 inline void log_error(std::string_view message) { log(LogLevel::kError, message); }
+// Whatever the level: for logs that have a switch of their own.
+void log_line(std::string_view message);
 
 // Set once by app at the start, before other threads run.
 struct LogOptions {
