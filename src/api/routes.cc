@@ -171,6 +171,10 @@ std::string_view route_of(std::string_view path) {
 }
 
 void route(Core& core, Arrival arrival) {
+  if (auto refusal = refuse_access(core.options.keys, arrival.request)) {
+    arrival.channel.respond(*std::move(refusal));
+    return;
+  }
   const Route* found = find_route(arrival.request.path);
   if (arrival.request.method == "OPTIONS") {
     arrival.channel.respond(preflight_response(arrival.request));

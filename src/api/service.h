@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/access.h"
 #include "http/message.h"
 #include "http/server.h"
 #include "observe/monitor.h"
@@ -29,6 +30,7 @@ struct SamplingDefaults {
 
 // Everything that the endpoints tell or decide by, resolved by app.
 struct ServiceOptions {
+  AccessKeys keys;
   std::string served_model_name;
   std::string model_path;
   std::string tokenizer_path;

@@ -35,9 +35,11 @@ struct Options {
   std::string url = "http://127.0.0.1:30000";
   std::string model;
   std::string api_key;
+  std::string ca_certs;
   std::string system;
   std::string once;
   std::int64_t max_tokens = 0;
+  bool insecure = false;
   bool thinking = false;
   bool show_thinking = false;
 };
@@ -64,20 +66,23 @@ class InterruptGuard {
 };
 
 Status no_server(const Status& status, const http::Url& url) {
-  return {status.code(), "no server answers at http://" + url.authority() + " (" +
-                             status.message() +
+  return {status.code(), "no server answers at " + url.origin() + " (" + status.message() +
                              "); start one with 'fathom serve', or name another: 'fathom chat "
                              "http://HOST:PORT'"};
 }
 
 class Chat {
  public:
-  Chat(const http::Url& url, ChatSettings settings, std::string api_key, ChatScreen& screen)
+  Chat(const http::Url& url,
+       ChatSettings settings,
+       std::string api_key,
+       const http::TlsTrust& trust,
+       ChatScreen& screen)
       : url_(url),
         settings_(std::move(settings)),
         api_key_(std::move(api_key)),
         screen_(screen),
-        client_(url, {.cancel = &interrupted}) {}
+        client_(url, {.cancel = &interrupted, .trust = trust}) {}
 
   // Finds the server, and its model's name when none is given.
   Status connect();
@@ -310,7 +315,8 @@ Status run(int input, const Options& options, std::ostream& out, std::ostream& e
                      .reasoning = terminal || options.show_thinking});
   const std::string key = options.api_key.empty() ? environment("OPENAI_API_KEY") : options.api_key;
   const InterruptGuard guard;
-  Chat chat(*url, std::move(settings), key, screen);
+  const http::TlsTrust trust{.authorities = options.ca_certs, .verify = !options.insecure};
+  Chat chat(*url, std::move(settings), key, trust, screen);
   FATHOM_RETURN_IF_ERROR(chat.connect());
   if (!options.once.empty()) {
     FATHOM_RETURN_IF_ERROR(chat.ask(options.once));
@@ -333,6 +339,10 @@ int run_chat_from(int input,
   command_line.positional("URL", options.url, "the server, http://127.0.0.1:30000 when left out");
   command_line.option("--model", options.model, "by default the first that the server names");
   command_line.option("--api-key", options.api_key, "by default $OPENAI_API_KEY");
+  command_line.option("--ca-certs", options.ca_certs,
+                      "PEM file of the authorities that an https server's certificate may come "
+                      "from, by default the system's");
+  command_line.flag("--insecure", options.insecure, "believe any certificate");
   command_line.option("--system", options.system, "what the model is told first");
   command_line.option("--once", options.once, "ask this, print the answer alone, and leave");
   command_line.option("--max-tokens", options.max_tokens,

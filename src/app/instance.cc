@@ -13,12 +13,14 @@
 #include <unistd.h>
 #include <utility>
 
+#include "api/channel.h"
 #include "api/service.h"
 #include "app/device_memory.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
 #include "app/monitoring.h"
 #include "app/sampling_defaults.h"
+#include "app/tls_files.h"
 #include "app/warm_up.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -35,6 +37,16 @@ namespace {
 constexpr std::chrono::milliseconds kLastWords{5000};  // for answers to reach their peers
 constexpr std::size_t kMaxUnfinished = 65536;          // requests, when no flag bounds the queue
 constexpr std::size_t kOpenFiles = 65536;
+
+// The server asks itself as whoever has its key. Its name is not checked: it was asked by address.
+WarmUpTarget warm_up_target(const config::HttpPlan& http, const std::string& address) {
+  return {.address = address,
+          .secure = !http.certificate.empty(),
+          .trust = {.authorities = http.authorities,
+                    .verify = !http.authorities.empty(),
+                    .verify_name = false},
+          .api_key = http.api_key};
+}
 
 std::vector<wire::TokenId> end_tokens(const config::ModelConfig& model,
                                       const text::Tokenizer* tokenizer) {
@@ -64,6 +76,7 @@ struct Instance::State {
   std::unique_ptr<api::Service> service;
   std::atomic<api::Service*> ready = nullptr;  // `service`, once requests may reach it
   std::unique_ptr<http::Server> server;
+  std::unique_ptr<TlsRefresh> tls_refresh;  // after the server, on whose threads it works
 
   std::atomic<bool> loading = false;
   std::atomic<bool> ending = false;  // ends the wait of the warm-up
@@ -94,7 +107,7 @@ void Instance::State::handle(http::Request request, std::shared_ptr<http::Exchan
     response.headers.add("Content-Type", "application/json");
     response.body = api::Service::error_body(503, "the model is being loaded; try again later");
   }
-  exchange->respond(std::move(response));
+  api::Channel(std::move(exchange), request).respond(std::move(response));
 }
 
 void Instance::State::fail(const Status& why) {
@@ -131,6 +144,10 @@ Result<api::ServiceOptions> Instance::State::service_options(
     const engine::EngineOptions& engine_options) const {
   const config::ModelConfig& config = model->config();
   api::ServiceOptions options;
+  options.keys = {plan.http.api_key, plan.http.admin_api_key};
+  // A few of the largest bodies may wait at a time.
+  options.max_waiting_bytes =
+      std::max(options.max_waiting_bytes, 4 * static_cast<std::size_t>(plan.http.max_body_bytes));
   options.served_model_name = plan.served_model_name;
   options.model_path = plan.model_path;
   options.tokenizer_path = plan.tokenizer_path;
@@ -225,7 +242,7 @@ void Instance::State::run_engine() {
 
 void Instance::State::run_warm_up() {
   if (!plan.skip_warmup) {
-    const Status warmed = warm_up(own_address(server->address()),
+    const Status warmed = warm_up(warm_up_target(plan.http, own_address(server->address())),
                                   std::chrono::seconds(plan.warmup_timeout_s), ending);
     if (ending) return;
     if (!warmed.ok()) {
@@ -259,26 +276,34 @@ Result<std::unique_ptr<Instance>> Instance::create(const config::InstancePlan& p
   state->monitor = std::make_unique<observe::Monitor>(std::move(watched).value());
   state->plan = plan;
   state->server_arguments = server_arguments;
-  state->failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (state->failure_fd < 0) {
-    return Status(Code::kUnavailable, "eventfd: " + std::generic_category().message(errno));
-  }
   http::raise_open_files(kOpenFiles);
   http::ServerOptions options;
   options.host = plan.host;
   options.port = static_cast<std::uint16_t>(plan.port);
+  options.max_body_bytes = static_cast<std::size_t>(plan.http.max_body_bytes);
+  options.access_log = plan.http.access_log;
+  options.access_log_leaves_out = plan.http.access_log_leaves_out;
+  const http::TlsFiles files = tls_files(plan.http);
+  if (!files.certificate.empty()) {
+    auto tls = http::TlsContext::for_server(files);
+    FATHOM_RETURN_IF_ERROR(tls.status());
+    options.tls = std::move(tls).value();
+  }
   State* const raw = state.get();
   auto server = http::Server::create(
       options, [raw](http::Request request, std::shared_ptr<http::Exchange> exchange) {
         raw->handle(std::move(request), std::move(exchange));
       });
-  if (!server.ok()) {
-    close(state->failure_fd);
-    return server.status();
+  FATHOM_RETURN_IF_ERROR(server.status());
+  state->failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (state->failure_fd < 0) {
+    return Status(Code::kUnavailable, "eventfd: " + std::generic_category().message(errno));
   }
   state->server = std::move(server).value();
   state->monitor->connections = [raw] { return raw->server->stats().connections; };
   state->server->set_error_body(api::Service::error_body);
+  if (plan.http.refresh_tls)
+    state->tls_refresh = std::make_unique<TlsRefresh>(*state->server, files);
   return std::unique_ptr<Instance>(new Instance(std::move(state)));
 }
 
@@ -292,7 +317,10 @@ Instance::~Instance() {
 void Instance::start() {
   state_->loading = true;
   state_->server->start();
-  log_info("Listening on http://" + state_->server->address());
+  if (state_->tls_refresh != nullptr) state_->tls_refresh->start();
+  log_info(std::string("Listening on ") +
+           (state_->plan.http.certificate.empty() ? "http" : "https") + "://" +
+           state_->server->address());
   state_->engine_thread = std::thread([this] { state_->run_engine(); });
 }
 

@@ -23,19 +23,22 @@ std::string own_address(const std::string& address) {
   return address;
 }
 
-Status warm_up(const std::string& address,
+Status warm_up(const WarmUpTarget& target,
                std::chrono::milliseconds timeout,
                const std::atomic<bool>& cancel) {
-  const Result<http::Url> url = http::parse_url("http://" + address);
+  const Result<http::Url> url =
+      http::parse_url((target.secure ? "https://" : "http://") + target.address);
   FATHOM_RETURN_IF_ERROR(url.status());
   http::ClientOptions options;
   options.read_timeout = timeout;
   options.cancel = &cancel;
+  options.trust = target.trust;
   http::Client client(*url, options);
   http::Request request;
   request.method = "POST";
   request.target = "/generate";
   request.headers.add("Content-Type", "application/json");
+  if (!target.api_key.empty()) request.headers.add("Authorization", "Bearer " + target.api_key);
   request.body = kBody;
   const Result<http::Response> response = client.send(request);
   FATHOM_RETURN_IF_ERROR(response.status());

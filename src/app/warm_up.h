@@ -5,12 +5,21 @@
 #include <string>
 
 #include "base/status.h"
+#include "http/tls.h"
 
 namespace fathom::app {
 
-// Sends the request that proves a start: four token ids to /generate at `address` (host:port as one
-// connects to it). Succeeds when it is answered 200 in time. `cancel` ends the wait.
-Status warm_up(const std::string& address,
+// Where the server itself is asked.
+struct WarmUpTarget {
+  std::string address;  // host:port as one connects to it
+  bool secure = false;  // https
+  http::TlsTrust trust = {};
+  std::string api_key = {};  // empty: none is needed
+};
+
+// Sends the request that proves a start: four token ids to /generate. Succeeds when it is answered
+// 200 in time. `cancel` ends the wait.
+Status warm_up(const WarmUpTarget& target,
                std::chrono::milliseconds timeout,
                const std::atomic<bool>& cancel);
 

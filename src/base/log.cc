@@ -44,6 +44,10 @@ void log(LogLevel level, std::string_view message) {
   logger().log(level_of(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
+void log_always(std::string_view message) {
+  logger().log(spdlog::level::critical, spdlog::string_view_t(message.data(), message.size()));
+}
+
 void log_line(std::string_view line) {
   std::string whole(line);
   whole += '\n';

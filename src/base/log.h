@@ -15,6 +15,8 @@ void log(LogLevel level, std::string_view message);
 inline void log_info(std::string_view message) { log(LogLevel::kInfo, message); }
 inline void log_warning(std::string_view message) { log(LogLevel::kWarning, message); }
 inline void log_error(std::string_view message) { log(LogLevel::kError, message); }
+// Whatever the level: for logs that have a switch of their own.
+void log_always(std::string_view message);
 
 // One line as it is, without a time in front: for lines that programs read.
 void log_line(std::string_view line);

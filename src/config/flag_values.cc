@@ -102,7 +102,9 @@ bool tells_only_this_program(std::string_view name) {
   return name == "config" || name == "dry_run" || name == "json" || name == "for_machine";
 }
 
-bool is_secret(std::string_view name) { return name == "api_key" || name == "admin_api_key"; }
+bool is_secret(std::string_view name) {
+  return name == "api_key" || name == "admin_api_key" || name == "ssl_keyfile_password";
+}
 
 std::string words_of(const Json& value) {
   if (const std::string* text = value.as_string()) return *text;

@@ -131,6 +131,20 @@ struct MonitoringPlan {
   double soft_watchdog_s = 0;             // 0: none
 };
 
+// How HTTP is served.
+struct HttpPlan {
+  std::string api_key;        // that requests must carry; empty: none
+  std::string admin_api_key;  // the same for endpoints that manage the server
+  std::string certificate;    // PEM files; empty: no TLS
+  std::string key;
+  std::string key_password;
+  std::string authorities;   // that the certificate must come from; empty: any
+  bool refresh_tls = false;  // when the files change
+  std::int64_t max_body_bytes = 0;
+  bool access_log = false;
+  std::vector<std::string> access_log_leaves_out;  // beginnings of paths
+};
+
 // What one node of an instance will be: everything that was typed, read from the environment and
 // derived (docs/flags.md), checked against the model and the machine. Code above config reads this
 // and nothing that the user typed.
@@ -148,6 +162,7 @@ struct InstancePlan {
   std::string host;
   std::int32_t port = 0;
   std::vector<PortUse> control_ports;  // derived ones; empty with one rank
+  HttpPlan http;
 
   // What it computes with.
   Role role = Role::kUnified;

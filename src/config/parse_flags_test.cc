@@ -105,7 +105,9 @@ TEST(FlagTable, HoldsBothGenerations) {
                                       "enable_http2",
                                       "ssl_certfile",
                                       "ssl_keyfile",
+                                      "ssl_keyfile_password",
                                       "ssl_ca_certs",
+                                      "enable_ssl_refresh",
                                       "grpc_port",
                                       "stream_response_default_include_usage",
                                       "default_chat_template_kwargs",
@@ -328,6 +330,7 @@ TEST(FlagValues, ListsArgumentsAsSglangDoes) {
   EXPECT_THAT(line, HasSubstr("api_key='***'"));
   EXPECT_EQ(json.find("max_prefill_tokens")->as_int64(), 16384);
   EXPECT_EQ(json.find("dry_run"), nullptr);
+  EXPECT_EQ(*json.find("api_key")->as_string(), "***");
 }
 
 }  // namespace

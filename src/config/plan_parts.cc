@@ -162,26 +162,6 @@ void plan_load_balance(Resolution& r) {
   }
 }
 
-Status parse_log_level(const FlagValues& flags, LogThreshold& level) {
-  static const std::map<std::string, LogThreshold, std::less<>> levels = {
-      {"debug", LogThreshold::kDebug},
-      {"info", LogThreshold::kInfo},
-      {"warning", LogThreshold::kWarning},
-      {"error", LogThreshold::kError},
-      {"critical", LogThreshold::kError}};
-  std::string name = flags.text("log_level");
-  std::ranges::transform(name, name.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  });
-  const auto found = levels.find(name);
-  if (found == levels.end()) {
-    return invalid_argument(flags.shown("log_level") +
-                            ": expected debug, info, warning, error or critical");
-  }
-  level = found->second;
-  return {};
-}
-
 }  // namespace
 
 std::vector<std::int32_t> GraphPlan::batches_up_to(std::int32_t running) const {
@@ -362,7 +342,7 @@ Status plan_serving(Resolution& r) {
   plan.use_sampling_defaults = flags.text("sampling_defaults") == "model";
   plan.cache_report = flags.is_on("enable_cache_report");
   plan.log_milliseconds = environment.is_on("SGLANG_LOG_MS");
-  return parse_log_level(flags, plan.log_level);
+  return plan_http(r);
 }
 
 }  // namespace fathom::config

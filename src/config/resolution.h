@@ -61,6 +61,7 @@ Status plan_exchange(Resolution& r);  // checks the dispatch capacity; after lim
 Status plan_handover(Resolution& r);
 Status plan_ports(Resolution& r);
 Status plan_serving(Resolution& r);
+Status plan_http(Resolution& r);  // and the log's level
 Status plan_monitoring(Resolution& r);
 
 // --dist-init-addr taken apart: "host:port" or "[v6]:port".

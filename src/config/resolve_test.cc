@@ -508,8 +508,8 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
 TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
   for (const std::string_view line :
        {"--tp 2", "--dp 1 --tp 4", "--schedule-policy lpm", "--tool-call-parser deepseekv32",
-        "--reasoning-parser deepseek-v3", "--api-key k", "--ssl-certfile f",
-        "--attention-backend fa3", "--load-format pt",
+         "--reasoning-parser deepseek-v3", "--enable-http2", "--grpc-port 1",
+         "--attention-backend fa3", "--load-format pt",
         "--dtype float16", "--speculative-algorithm EAGLE", "--disaggregation-mode decode",
         "--chat-template t", "--enable-hierarchical-cache"}) {
     EXPECT_EQ(resolved(line, "cpu").not_built.size(), 1U) << line;

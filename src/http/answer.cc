@@ -53,6 +53,14 @@ void Answer::wake_up() {
   wake_();
 }
 
+// Tells the budget what waits now.
+void Answer::count_pending() {
+  if (form_.budget == nullptr) return;
+  const std::size_t waiting =
+      pieces_.size() + in_flight_bytes_ + (head_.has_value() ? head_->body.size() : 0);
+  form_.budget->change(std::exchange(counted_bytes_, waiting), waiting);
+}
+
 void Answer::begin(Response response, bool whole) {
   FATHOM_CHECK_MSG(!begun_, "an exchange is answered once");
   begun_ = true;
@@ -60,6 +68,7 @@ void Answer::begin(Response response, bool whole) {
   if (gone_) return;
   bodiless_ = has_no_body(response.status);
   head_ = std::move(response);
+  count_pending();
 }
 
 void Answer::respond(Response response) {
@@ -82,7 +91,9 @@ bool Answer::write(std::string piece) {
   FATHOM_CHECK_MSG(begun_ && !whole_ && !ended_, "write() belongs between start() and finish()");
   if (gone_ || overflowed_) return false;
   if (form_.head_only || bodiless_ || piece.empty()) return true;
-  if (pieces_.size() + in_flight_bytes_ > form_.max_pending_bytes) {
+  const std::size_t waiting = pieces_.size() + in_flight_bytes_;
+  if (waiting > form_.max_pending_bytes ||
+      (form_.budget != nullptr && form_.budget->too_much(waiting))) {
     overflowed_ = true;
     if (wake_) wake_();  // whatever is scheduled may wait for this very reader
     return false;
@@ -92,6 +103,7 @@ bool Answer::write(std::string piece) {
   } else {
     pieces_ += piece;
   }
+  count_pending();
   wake_up();
   return true;
 }
@@ -137,6 +149,10 @@ void Answer::take_head(Output& output, std::string_view date, bool draining) {
   if (until_end) framing = Framing::kUntilEnd;
   ConnectionWish wish = form_.http11 ? ConnectionWish::kUnsaid : ConnectionWish::kKeepAlive;
   if (close_) wish = ConnectionWish::kClose;
+  for (const auto& [name, value] : form_.echoed.all()) {
+    if (head_->headers.find(name) == nullptr) head_->headers.add(name, value);
+  }
+  output.status = head_->status;
   append_response_head(output.prefix, *head_, framing, wish, date);
   if (!form_.head_only && !bodiless_) {
     if (pieces_.empty()) {
@@ -176,12 +192,14 @@ bool Answer::take(Output& output, std::string_view date, bool draining) {
   output.close = close_ || draining;
   output.broken = broken_;
   in_flight_bytes_ = output.size();
+  count_pending();
   return true;
 }
 
 void Answer::sent(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   in_flight_bytes_ -= std::min(bytes, in_flight_bytes_);
+  count_pending();
 }
 
 bool Answer::overflowed() const {
@@ -203,6 +221,8 @@ void Answer::detach() {
     gone.swap(gone_callback_);
     head_.reset();
     std::string().swap(pieces_);  // whoever answers may keep this for long
+    in_flight_bytes_ = 0;
+    count_pending();
   }
   if (gone) gone();
 }

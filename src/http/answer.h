@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "http/message.h"
+#include "http/pending_budget.h"
 #include "http/server.h"
 
 namespace fathom::http {
@@ -20,6 +21,8 @@ struct AnswerForm {
   bool head_only = false;  // HEAD: no body is sent
   bool keep_alive = true;  // the peer wants another answer on this connection
   std::size_t max_pending_bytes = 0;
+  std::shared_ptr<PendingBudget> budget;  // of the server; shared, for the answer may outlive it
+  Headers echoed;                         // of the request, sent back with the answer
 };
 
 // One answer, between whoever gives it (through the Exchange, on any thread) and the connection
@@ -36,6 +39,7 @@ class Answer {
     bool close = false;   // with the last: the connection ends behind it
     bool broken = false;  // with the last: the answer was given up, in the middle or …
     bool silent = false;  // … before it began
+    int status = 0;       // of the head, when that is in it
 
     std::size_t size() const { return prefix.size() + body.size() + suffix.size(); }
   };
@@ -71,6 +75,7 @@ class Answer {
   void wake_up();
   void take_head(Output& output, std::string_view date, bool draining);
   void take_pieces(Output& output);
+  void count_pending();
 
   const AnswerForm form_;
   mutable std::mutex mutex_;  // guards all below
@@ -79,7 +84,8 @@ class Answer {
   std::optional<Response> head_;  // given and not yet taken
   std::string pieces_;            // body bytes not yet taken
   std::size_t in_flight_bytes_ = 0;
-  bool chunked_ = false;  // decided with the head, as is close_
+  std::size_t counted_bytes_ = 0;  // in the budget
+  bool chunked_ = false;           // decided with the head, as is close_
   bool close_ = false;
   bool bodiless_ = false;
   bool begun_ = false;

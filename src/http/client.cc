@@ -56,11 +56,13 @@ struct Client::State {
   Url url;
   ClientOptions options;
   ClientSocket socket;
-  bool answered = false;  // the peer has said something to the last request
+  bool answered = false;                  // the peer has said something to the last request
+  std::shared_ptr<const TlsContext> tls;  // once it was needed
 
   State(Url to, const ClientOptions& with)
       : url(std::move(to)), options(with), socket(with.cancel) {}
 
+  Status connect();
   Result<Response> exchange(const Request& request,
                             const std::string& bytes,
                             const std::function<void(const Response& head)>& on_head,
@@ -74,6 +76,17 @@ Client::Client(Url url, const ClientOptions& options)
     : state_(std::make_unique<State>(std::move(url), options)) {}
 
 Client::~Client() = default;
+
+Status Client::State::connect() {
+  if (url.secure && tls == nullptr) {
+    auto made = TlsContext::for_client(options.trust);
+    FATHOM_RETURN_IF_ERROR(made.status());
+    tls = *made;
+  }
+  FATHOM_RETURN_IF_ERROR(socket.connect(url.host, url.port, options.connect_timeout));
+  if (!url.secure) return {};
+  return socket.secure(tls, url.host, options.connect_timeout).in(url.origin());
+}
 
 // One request over the open socket, which stays open only when another one may follow.
 Result<Response> Client::State::exchange(
@@ -128,13 +141,12 @@ Result<Response> Client::stream(const Request& request,
   Result<std::string> bytes = head_of(state.url, request);
   FATHOM_RETURN_IF_ERROR(bytes.status());
   *bytes += request.body;
-  const std::string where = "http://" + state.url.authority();
+  const std::string where = state.url.origin();
   while (true) {
     const bool kept = state.socket.is_fresh();
     if (!kept) {
       state.socket.close();
-      FATHOM_RETURN_IF_ERROR(
-          state.socket.connect(state.url.host, state.url.port, state.options.connect_timeout));
+      FATHOM_RETURN_IF_ERROR(state.connect());
     }
     Result<Response> response = state.exchange(request, *bytes, on_head, on_piece);
     if (response.ok()) return response;

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "http/message.h"
+#include "http/tls.h"
 #include "http/url.h"
 
 namespace fathom::http {
@@ -19,6 +20,7 @@ struct ClientOptions {
   // with kCancelled. Outlives the client.
   const std::atomic<bool>* cancel = nullptr;
   std::size_t max_body_bytes = std::size_t{1} << 30;  // of an answer that send() collects
+  TlsTrust trust = {};                                // of https
 };
 
 // Requests over one kept connection, one at a time; connects when needed and again when the peer
@@ -35,9 +37,9 @@ class Client {
   // Sends method, target (or path and query when it is empty; both behind the URL's path), headers
   // and body of `request`; Host and Content-Length are the client's business.
   //
-  // kUnavailable when the peer cannot be reached, breaks off or answers what is not HTTP;
-  // kDeadlineExceeded after a timeout; kCancelled. The connection is closed then. An answer with
-  // any status is a success.
+  // kUnavailable when the peer cannot be reached or believed, breaks off or answers what is no
+  // HTTP; kDeadlineExceeded after a timeout; kCancelled. The connection is closed then. An answer
+  // with any status is a success.
   Result<Response> send(const Request& request);
 
   // The same with the body handed out piece by piece as it comes; `on_piece` returns whether to go

@@ -86,19 +86,62 @@ Status ClientSocket::connect_to(const void* address, std::chrono::milliseconds t
   return waited.ok() ? Status(Code::kUnavailable, reason(error)) : waited;
 }
 
-bool ClientSocket::is_fresh() const {
+Status ClientSocket::wait_for(TlsSession::Step step, std::chrono::milliseconds timeout) const {
+  switch (step) {
+    case TlsSession::Step::kDone:
+      return {};
+    case TlsSession::Step::kWantRead:
+      return wait(handle_, POLLIN, timeout);
+    case TlsSession::Step::kWantWrite:
+      return wait(handle_, POLLOUT, timeout);
+    case TlsSession::Step::kEnded:
+      return {Code::kUnavailable, "the peer has closed"};
+    case TlsSession::Step::kFailed:
+      break;
+  }
+  return {Code::kUnavailable, tls_->failure()};
+}
+
+Status ClientSocket::secure(const std::shared_ptr<const TlsContext>& context,
+                            const std::string& host,
+                            std::chrono::milliseconds timeout) {
+  tls_ = TlsSession::connect(context, handle_, host);
+  while (true) {
+    const TlsSession::Step step = tls_->shake_hands();
+    if (step == TlsSession::Step::kDone) return {};
+    const Status waited = wait_for(step, timeout);
+    if (waited.ok()) continue;
+    close();
+    return waited.in("TLS");
+  }
+}
+
+bool ClientSocket::is_fresh() {
   if (!is_open()) return false;
   char byte = 0;
+  if (tls_ != nullptr) {
+    // What the peer's TLS has to say between requests is none of its answers.
+    std::size_t count = 0;
+    return tls_->read({&byte, 1}, count) == TlsSession::Step::kWantRead;
+  }
   const ssize_t count = ::recv(handle_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 void ClientSocket::close() {
+  if (tls_ != nullptr) tls_->end_sending();
+  tls_.reset();
   if (handle_ >= 0) ::close(handle_);
   handle_ = -1;
 }
 
 Status ClientSocket::send(std::string_view bytes, std::chrono::milliseconds timeout) {
+  while (tls_ != nullptr && !bytes.empty()) {
+    std::size_t count = 0;
+    const TlsSession::Step step = tls_->write(bytes, count);
+    bytes.remove_prefix(count);
+    FATHOM_RETURN_IF_ERROR(wait_for(step, timeout).in("send"));
+  }
   while (!bytes.empty()) {
     const ssize_t count = ::send(handle_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (count >= 0) {
@@ -116,6 +159,13 @@ Result<std::size_t> ClientSocket::receive(std::span<char> into, std::chrono::mil
   while (true) {
     // Before the socket is looked at, so that a quick peer cannot keep a cancelled client busy.
     if (cancel_ != nullptr && cancel_->load()) return Status(Code::kCancelled, "cancelled");
+    if (tls_ != nullptr) {
+      std::size_t taken = 0;
+      const TlsSession::Step step = tls_->read(into, taken);
+      if (step == TlsSession::Step::kDone || step == TlsSession::Step::kEnded) return taken;
+      FATHOM_RETURN_IF_ERROR(wait_for(step, timeout).in("receive"));
+      continue;
+    }
     const ssize_t count = ::recv(handle_, into.data(), into.size(), 0);
     if (count >= 0) return static_cast<std::size_t>(count);
     if (errno == EAGAIN || errno == EWOULDBLOCK) {

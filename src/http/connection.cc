@@ -16,13 +16,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/answer.h"
 #include "http/request_parser.h"
 #include "http/response_head.h"
+#include "http/stream.h"
 
 namespace fathom::http {
 
@@ -53,7 +53,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   TcpConnection(Worker& worker, tcp::socket socket, std::string peer, bool turned_away)
       : worker_(worker),
         state_(worker.state()),
-        socket_(std::move(socket)),
+        stream_(std::move(socket), state_.tls_now()),
         peer_(std::move(peer)),
         turned_away_(turned_away),
         parser_({state_.options.max_header_bytes, state_.options.max_body_bytes}) {
@@ -73,6 +73,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
 
   // The coroutine and its parts.
   asio::awaitable<void> run();
+  asio::awaitable<bool> shake_hands();
   asio::awaitable<Outcome> read_request();
   asio::awaitable<void> answer_request();
   asio::awaitable<bool> read_some();
@@ -87,28 +88,33 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
 
   // The sending of an answer.
   void flush();
+  void log_access(int status);
   void write_output();
+  void begin_write();
   void wrote(const error_code& error, std::size_t bytes);
   void end_answer();
   void probe();
 
   void set_busy(bool busy);
+  bool stuck_at_the_end(std::int64_t now) const;
   void expire_after(std::chrono::milliseconds time);
-  bool closed() const { return !socket_.is_open(); }
+  bool closed() const { return !stream_.is_open(); }
 
   Worker& worker_;
   ServerState& state_;
-  tcp::socket socket_;
+  Stream stream_;
   const std::string peer_;
   const bool turned_away_;
   RequestParser parser_;
   std::string input_;  // read and not yet used
   std::size_t read_bytes_ = kFirstReadBytes;
-  std::int64_t deadline_ns_ = 0;    // of what the coroutine waits for; 0: none
-  bool timed_out_ = false;          // it has passed
-  std::int64_t peer_ended_ns_ = 0;  // when the peer ended its half; 0: it has not
+  std::int64_t deadline_ns_ = 0;         // of what the coroutine waits for; 0: none
+  bool timed_out_ = false;               // it has passed
+  std::int64_t progress_ns_ = now_ns();  // when bytes last came, or their sending began
+  std::int64_t peer_ended_ns_ = 0;       // when the peer ended its half; 0: it has not
   bool busy_ = false;
 
+  std::string request_line_;  // method and target of the request under way, for the access log
   std::shared_ptr<Answer> answer_;  // while a request is being answered; shared with its exchange
   Answer::Output output_;
   std::size_t output_sent_ = 0;
@@ -132,7 +138,18 @@ void TcpConnection::end() {
   worker_.remove(this);
 }
 
+// False when there is nobody to serve.
+asio::awaitable<bool> TcpConnection::shake_hands() {
+  expire_after(state_.options.header_timeout);
+  const Stream::Greeting greeting = co_await stream_.shake_hands();
+  if (greeting == Stream::Greeting::kPlainHttp) {
+    co_await refuse(400, "this port speaks TLS: use https:// instead of http://");
+  }
+  co_return greeting == Stream::Greeting::kDone;
+}
+
 asio::awaitable<void> TcpConnection::run() {
+  if (stream_.secure() && !co_await shake_hands()) co_return;
   if (turned_away_) {
     co_await refuse(503, "there are " + std::to_string(state_.options.max_connections) +
                              " connections already");
@@ -141,7 +158,10 @@ asio::awaitable<void> TcpConnection::run() {
   expire_after(state_.options.header_timeout);
   while (true) {
     const Outcome outcome = co_await read_request();
-    if (outcome == Outcome::kClosed) co_return;
+    if (outcome == Outcome::kClosed) {
+      stream_.end_sending();  // if it is idle; under TLS that is not said by closing alone
+      co_return;
+    }
     if (outcome == Outcome::kRefused) {
       const RequestParser::Refusal refusal = parser_.refusal();
       co_await refuse(refusal.status, refusal.message);
@@ -208,12 +228,13 @@ asio::awaitable<bool> TcpConnection::read_some() {
   input_.resize(had + read_bytes_);
   const asio::mutable_buffer buffer(input_.data() + had, read_bytes_);
   error_code error;
-  auto reading = socket_.async_read_some(buffer, asio::redirect_error(asio::use_awaitable, error));
+  auto reading = stream_.read_some(buffer, error);
   const std::size_t count = co_await std::move(reading);
   input_.resize(had + count);
   if (count == read_bytes_) read_bytes_ = std::min(read_bytes_ * 2, kMaxReadBytes);
   if (error == asio::error::eof) peer_ended_ns_ = now_ns();
-  if (!error) co_return !timed_out_;
+  progress_ns_ = now_ns();
+  if (!error) co_return !timed_out_ && !closed();
   // Cancelled: by check(), or because the answer is complete.
   if (error != asio::error::operation_aborted && error != asio::error::eof) close();
   co_return false;
@@ -249,9 +270,12 @@ void TcpConnection::call_handler() {
   form.http11 = parser_.http11();
   form.keep_alive = parser_.keep_alive();
   form.max_pending_bytes = state_.options.max_pending_bytes;
+  form.budget = state_.budget;
   Request request = parser_.take();
   request.peer = peer_;
   form.head_only = request.method == "HEAD";
+  form.echoed = echoed_ids(request.headers);
+  if (state_.options.access_log) request_line_ = request.method + " " + request.target;
   probed_ = !form.http11;  // 1.0 knows no interim answers
   // The raw pointer is good: detach() comes before the connection's end.
   answer_ = std::make_shared<Answer>(form, [this] {
@@ -274,18 +298,16 @@ asio::awaitable<void> TcpConnection::watch_peer() {
     co_return;
   }
   error_code error;
-  auto waiting =
-      socket_.async_wait(tcp::socket::wait_error, asio::redirect_error(asio::use_awaitable, error));
+  auto waiting = stream_.socket().async_wait(tcp::socket::wait_error,
+                                             asio::redirect_error(asio::use_awaitable, error));
   co_await std::move(waiting);
   if (error != asio::error::operation_aborted) close();
 }
 
 asio::awaitable<void> TcpConnection::send(std::string_view bytes) {
-  const asio::const_buffer buffer(bytes.data(), bytes.size());
   error_code error;
-  write_deadline_ns_ = now_ns() + std::chrono::nanoseconds(state_.options.write_timeout).count();
-  auto writing =
-      asio::async_write(socket_, buffer, asio::redirect_error(asio::use_awaitable, error));
+  begin_write();
+  auto writing = stream_.write_all(bytes, error);
   co_await std::move(writing);
   write_deadline_ns_ = 0;
   if (error) close();
@@ -298,6 +320,7 @@ asio::awaitable<void> TcpConnection::refuse(int status, std::string message) {
   response.status = status;
   response.headers.add("Content-Type", "application/json");
   response.body = state_.error_body(status, message);
+  log_access(status);
   std::string bytes;
   append_response_head(bytes, response, Framing::kLength, ConnectionWish::kClose, worker_.date());
   bytes += response.body;
@@ -308,8 +331,7 @@ asio::awaitable<void> TcpConnection::refuse(int status, std::string message) {
 // Closing while unread bytes wait would take the answer away from the peer before it is read, so
 // the peer is given a while to close first.
 asio::awaitable<void> TcpConnection::linger() {
-  error_code error;
-  socket_.shutdown(tcp::socket::shutdown_send, error);
+  stream_.end_sending();
   set_busy(false);
   expire_after(kLinger);
   input_.clear();
@@ -327,6 +349,7 @@ void TcpConnection::flush() {
     return;
   }
   if (writing_ || !answer_->take(output_, worker_.date(), state_.draining)) return;
+  if (output_.status != 0) log_access(output_.status);
   output_sent_ = 0;
   writing_ = true;
   if (output_.size() == 0) {
@@ -336,20 +359,43 @@ void TcpConnection::flush() {
   }
 }
 
+void TcpConnection::log_access(int status) {
+  const ServerOptions& options = state_.options;
+  if (!options.access_log) return;
+  // A request that was refused before it was understood has neither method nor path.
+  std::string request = std::exchange(request_line_, {});
+  if (request.empty()) request = "- -";
+  const std::string_view path = std::string_view(request).substr(request.find(' ') + 1);
+  const bool unwanted =
+      std::ranges::any_of(options.access_log_leaves_out,
+                          [path](const std::string& prefix) { return path.starts_with(prefix); });
+  if (unwanted) return;
+  std::string line = "INFO:     " + peer_ + " - \"" + request + " HTTP/1.1\" ";
+  line += std::to_string(status) + " ";
+  line += reason_phrase(status);
+  log_always(line);
+}
+
 void TcpConnection::write_output() {
   const std::array<std::string_view, 3> parts = {output_.prefix, output_.body, output_.suffix};
-  std::array<asio::const_buffer, 3> buffers;
+  Stream::Parts buffers;
   std::size_t skip = output_sent_;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::size_t skipped = std::min(skip, parts[i].size());
     skip -= skipped;
     buffers[i] = asio::const_buffer(parts[i].data() + skipped, parts[i].size() - skipped);
   }
-  write_deadline_ns_ = now_ns() + std::chrono::nanoseconds(state_.options.write_timeout).count();
-  socket_.async_write_some(buffers,
-                           [self = shared_from_this()](const error_code& error, std::size_t bytes) {
-                             self->wrote(error, bytes);
-                           });
+  begin_write();
+  stream_.write_some(buffers,
+                     [self = shared_from_this()](const error_code& error, std::size_t bytes) {
+                       self->wrote(error, bytes);
+                     });
+}
+
+void TcpConnection::begin_write() {
+  progress_ns_ = now_ns();
+  write_deadline_ns_ =
+      progress_ns_ + std::chrono::nanoseconds(state_.options.write_timeout).count();
 }
 
 void TcpConnection::wrote(const error_code& error, std::size_t bytes) {
@@ -382,7 +428,7 @@ void TcpConnection::end_answer() {
   answer_.reset();
   --state_.unanswered;
   error_code ignored;
-  socket_.cancel(ignored);  // wakes the coroutine
+  stream_.socket().cancel(ignored);  // wakes the coroutine
 }
 
 void TcpConnection::probe() {
@@ -397,7 +443,7 @@ void TcpConnection::probe() {
 
 void TcpConnection::check(std::int64_t now) {
   if (closed()) return;
-  if (write_deadline_ns_ != 0 && now >= write_deadline_ns_) {
+  if ((write_deadline_ns_ != 0 && now >= write_deadline_ns_) || stuck_at_the_end(now)) {
     close();
     return;
   }
@@ -405,7 +451,7 @@ void TcpConnection::check(std::int64_t now) {
     timed_out_ = true;
     deadline_ns_ = 0;
     error_code ignored;
-    socket_.cancel(ignored);
+    stream_.socket().cancel(ignored);
     return;
   }
   const std::int64_t patience = std::chrono::nanoseconds(state_.options.half_close_probe).count();
@@ -415,14 +461,23 @@ void TcpConnection::check(std::int64_t now) {
   }
 }
 
+// Whoever neither takes its answer nor sends its request must not hold up the server's end.
+bool TcpConnection::stuck_at_the_end(std::int64_t now) const {
+  if (!state_.draining) return false;
+  const bool waits_for_peer = answer_ == nullptr || writing_;
+  const std::int64_t patience = std::chrono::nanoseconds(state_.options.drain_patience).count();
+  return waits_for_peer && now - progress_ns_ > patience;
+}
+
 void TcpConnection::close_if_idle() {
-  if (!busy_) close();
+  if (busy_) return;
+  stream_.end_sending();
+  close();
 }
 
 // Everything under way ends with operation_aborted.
 void TcpConnection::close() {
-  error_code ignored;
-  socket_.close(ignored);
+  stream_.close();
   deadline_ns_ = 0;
   write_deadline_ns_ = 0;
   if (answer_ == nullptr) return;

@@ -48,6 +48,7 @@ class RawClient {
   // Until the peer closes.
   std::string receive_rest();
   bool connected() const { return handle_ >= 0; }
+  int handle() const { return handle_; }
 
  private:
   bool receive_some();

@@ -73,6 +73,21 @@ const std::string* Headers::find(std::string_view name) const {
   return nullptr;
 }
 
+Headers echoed_ids(const Headers& headers) {
+  constexpr std::size_t kMaxBytes = 256;
+  Headers found;
+  for (const char* const name : {"X-Request-Id", "X-Correlation-Id"}) {
+    const std::string* const id = headers.find(name);
+    if (id != nullptr && !id->empty() && id->size() <= kMaxBytes) found.add(name, *id);
+  }
+  return found;
+}
+
+std::string request_id(const Request& request) {
+  const Headers ids = echoed_ids(request.headers);
+  return ids.all().empty() ? "" : ids.all().front().second;
+}
+
 std::string_view reason_phrase(int status) {
   const auto* found = std::ranges::find(kReasons, status, &Reason::status);
   return found == kReasons.end() ? "Unknown" : found->phrase;

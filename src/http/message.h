@@ -29,6 +29,12 @@ struct Request {
   std::string peer;    // "127.0.0.1:40312"
 };
 
+// The names that clients and proxies give a request, as they came: its X-Request-Id and
+// X-Correlation-Id. Left out when they are longer than 256 bytes.
+Headers echoed_ids(const Headers& headers);
+// The first of them, for a log; empty when there is none.
+std::string request_id(const Request& request);
+
 struct Response {
   int status = 200;
   // Content-Length, Transfer-Encoding, Connection and Date are the server's business: what a

@@ -28,6 +28,8 @@ class WorkerServer final : public Server {
  public:
   WorkerServer(const ServerOptions& options, Handler handler) {
     state_.options = options;
+    state_.tls = options.tls;
+    state_.budget = std::make_shared<PendingBudget>(options.max_total_pending_bytes);
     state_.handler = std::move(handler);
     state_.error_body = default_error_body;
     for (int i = 0; i < options.threads; ++i) {
@@ -61,6 +63,7 @@ class WorkerServer final : public Server {
   void post_after(std::chrono::milliseconds delay, std::function<void()> work) override {
     workers_[0]->post_after(delay, std::move(work));
   }
+  void renew_tls(std::shared_ptr<const TlsContext> tls) override;
   bool drain(std::chrono::milliseconds grace) override;
   void stop() override;
 
@@ -106,7 +109,14 @@ void WorkerServer::accepted(int socket, std::string peer) {
 }
 
 ServerStats WorkerServer::stats() const {
-  return {state_.connections, state_.accepted, state_.requests, state_.unanswered};
+  return {state_.connections, state_.accepted, state_.requests, state_.unanswered,
+          state_.budget->bytes()};
+}
+
+void WorkerServer::renew_tls(std::shared_ptr<const TlsContext> tls) {
+  FATHOM_CHECK(tls != nullptr && state_.options.tls != nullptr);
+  const std::lock_guard lock(state_.mutex);
+  state_.tls.swap(tls);
 }
 
 void WorkerServer::check_not_on_own_thread() const {

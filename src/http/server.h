@@ -7,9 +7,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "http/message.h"
+#include "http/tls.h"
 
 namespace fathom::http {
 
@@ -31,6 +33,17 @@ struct ServerOptions {
   // it. When an answer has not begun after this time, an interim "102 Processing" is sent.
   std::chrono::milliseconds half_close_probe{1000};
   std::size_t max_pending_bytes = 8 << 20;  // of a stream that a slow reader may leave waiting
+  // Of all answers together. Beyond it a stream that is written to and has more waiting than the
+  // average of those that have any is given up, as one beyond max_pending_bytes is.
+  std::size_t max_total_pending_bytes = 512 << 20;
+  // While the server drains: without a byte taken or sent by a peer that is waited for: closed.
+  std::chrono::milliseconds drain_patience{1000};
+  // Null: plain HTTP. A peer's handshake has header_timeout; one that speaks plain HTTP is told so
+  // (400).
+  std::shared_ptr<const TlsContext> tls = nullptr;
+  // One line to the log for each answer, when its head goes out, as uvicorn writes it.
+  bool access_log = false;
+  std::vector<std::string> access_log_leaves_out = {};  // beginnings of paths that get no line
 };
 
 // The answer to one request, given at once or as a stream of chunks. Shared by the connection and
@@ -66,10 +79,11 @@ class Exchange {
 using Handler = std::function<void(Request request, std::shared_ptr<Exchange> exchange)>;
 
 struct ServerStats {
-  std::size_t connections = 0;  // open now
-  std::uint64_t accepted = 0;   // since the start
-  std::uint64_t requests = 0;   // since the start
-  std::size_t unanswered = 0;   // exchanges whose answer is not with the system yet
+  std::size_t connections = 0;    // open now
+  std::uint64_t accepted = 0;     // since the start
+  std::uint64_t requests = 0;     // since the start
+  std::size_t unanswered = 0;     // exchanges whose answer is not with the system yet
+  std::size_t pending_bytes = 0;  // of answers, that wait for their peers
 };
 
 // HTTP/1.1 over TCP: keep-alive, pipelining (answered in order, one at a time), chunked bodies in
@@ -77,6 +91,8 @@ struct ServerStats {
 //
 // Malformed input is answered with 400, 408, 413, 417, 431, 501 or 505 and a closed connection, in
 // the error form that `error_body` makes; it never reaches the handler.
+//
+// An X-Request-Id or X-Correlation-Id of a request comes back in its answer.
 //
 // Threads: any, but drain(), stop() and the destructor wait for the server's threads and so must
 // not run on them.
@@ -103,6 +119,9 @@ class Server {
   virtual void post(std::function<void()> work) = 0;
   // Runs it there after a time, unless the server stops before.
   virtual void post_after(std::chrono::milliseconds delay, std::function<void()> work) = 0;
+
+  // What new connections are served with from now on. Requires that the server was made with TLS.
+  virtual void renew_tls(std::shared_ptr<const TlsContext> tls) = 0;
 
   // Graceful end: accepts nothing more, closes idle connections, lets requests that have begun end
   // (with Connection: close) for at most `grace`. Returns whether all of them did.

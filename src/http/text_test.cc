@@ -57,6 +57,8 @@ TEST(Url, IsSplit) {
       {"http://h?y", "h", 80, "/?y"},
       {"http://[::1]:8/p", "::1", 8, "/p"},
       {"http://[fe80::2]", "fe80::2", 80, ""},
+      {"https://h/v1", "h", 443, "/v1"},
+      {"HTTPS://h:8443", "h", 8443, ""},
   };
 
   for (const auto& each : cases) {
@@ -67,13 +69,15 @@ TEST(Url, IsSplit) {
     EXPECT_EQ(url->path, each.path) << each.text;
   }
   EXPECT_EQ(parse_url("http://[::1]:8")->authority(), "[::1]:8");
+  EXPECT_EQ(parse_url("http://h")->origin(), "http://h:80");
+  EXPECT_EQ(parse_url("https://h")->origin(), "https://h:443");
 }
 
 TEST(Url, ThatIsNoneIsRefused) {
-  for (const char* text :
-       {"", "localhost:30000", "https://h", "http://", "http://:80", "http://h:", "http://h:0",
-        "http://h:65536", "http://h:x", "http://h:1x", "http://[::1", "http://[::1]x",
-        "http://user@h", "http://h/a b", "http://h/\r\nX: y", "http://h/\xc3\xa4"}) {
+  for (const char* text : {"", "localhost:30000", "ftp://h", "https:/h", "http://", "https://",
+                           "http://:80", "http://h:", "http://h:0", "http://h:65536", "http://h:x",
+                           "http://h:1x", "http://[::1", "http://[::1]x", "http://user@h",
+                           "http://h/a b", "http://h/\r\nX: y", "http://h/\xc3\xa4"}) {
     EXPECT_EQ(parse_url(text).status().code(), Code::kInvalidArgument) << text;
   }
 }

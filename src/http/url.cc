@@ -33,14 +33,20 @@ std::string host_and_port(std::string_view host, std::uint16_t port) {
 
 std::string Url::authority() const { return host_and_port(host, port); }
 
+std::string Url::origin() const { return (secure ? "https://" : "http://") + authority(); }
+
 Result<Url> parse_url(std::string_view text) {
-  constexpr std::string_view kScheme = "http://";
-  if (!same_word(text.substr(0, kScheme.size()), kScheme)) {
-    return refuse(text, "expected http://host[:port][/path]; other schemes are not spoken");
-  }
-  if (!printable(text)) return refuse(text, "spaces and bytes beyond ASCII must be encoded (%20)");
-  std::string_view rest = text.substr(kScheme.size());
+  constexpr std::string_view kPlain = "http://";
+  constexpr std::string_view kSecure = "https://";
   Url url;
+  url.secure = same_word(text.substr(0, kSecure.size()), kSecure);
+  if (!url.secure && !same_word(text.substr(0, kPlain.size()), kPlain)) {
+    return refuse(text,
+                  "expected http:// or https://host[:port][/path]; other schemes are not spoken");
+  }
+  if (url.secure) url.port = 443;
+  if (!printable(text)) return refuse(text, "spaces and bytes beyond ASCII must be encoded (%20)");
+  std::string_view rest = text.substr(url.secure ? kSecure.size() : kPlain.size());
   if (const std::size_t slash = rest.find_first_of("/?#"); slash != std::string_view::npos) {
     url.path = rest.substr(slash, rest.find('#') - slash);
     if (url.path.starts_with('?')) url.path.insert(0, "/");

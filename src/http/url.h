@@ -8,14 +8,17 @@
 
 namespace fathom::http {
 
-// "http://host[:port][/path]" in its parts.
+// "http://host[:port][/path]" or https:// in its parts.
 struct Url {
   std::string host;  // an IPv6 address without its brackets
   std::uint16_t port = 80;
-  std::string path;  // starts with '/', or is empty; a query belongs to it
+  std::string path;     // starts with '/', or is empty; a query belongs to it
+  bool secure = false;  // https: the port is 443 where none is given
 
   // "host:port", as the Host header wants it.
   std::string authority() const;
+  // "http://host:port", "https://host:port".
+  std::string origin() const;
 };
 
 // kInvalidArgument says what is wrong.

@@ -29,7 +29,7 @@ namespace {
 std::chrono::milliseconds sweep_period(const ServerOptions& options) {
   const std::chrono::milliseconds shortest =
       std::min({options.header_timeout, options.body_timeout, options.idle_timeout,
-                options.write_timeout, options.half_close_probe});
+                options.write_timeout, options.half_close_probe, options.drain_patience});
   return std::clamp(shortest / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(500));
 }
 

@@ -22,7 +22,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kListening = "Listening on http://";
+constexpr const char* kListening = "Listening on http";
 constexpr const char* kReady = "The server is fired up and ready to roll!";
 
 // In the child, between fork and exec.
@@ -125,7 +125,11 @@ bool ServerProcess::wait_until_ready() {
   return false;
 }
 
-http::Client ServerProcess::client() { return http::Client({"127.0.0.1", port(), ""}); }
+http::Client ServerProcess::client() {
+  http::ClientOptions options;
+  if (trust_.has_value()) options.trust = *trust_;
+  return http::Client({"127.0.0.1", port(), "", trust_.has_value()}, options);
+}
 
 http::Response ServerProcess::ask(const std::string& path, const std::string& body) {
   http::Request request;

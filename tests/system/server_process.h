@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <thread>
@@ -37,6 +38,8 @@ class ServerProcess {
   // Requires that it listens: waits for that when need be.
   std::uint16_t port();
   http::Client client();
+  // Ask it over TLS from now on.
+  void trust(const http::TlsTrust& trust) { trust_ = trust; }
   // One request with a JSON body, or a GET without one.
   http::Response ask(const std::string& path, const std::string& body = "");
 
@@ -59,6 +62,7 @@ class ServerProcess {
   int exit_code_ = -1;
   bool reaped_ = false;
   std::uint16_t port_ = 0;
+  std::optional<http::TlsTrust> trust_;
 
   std::mutex mutex_;
   std::condition_variable came_;
