@@ -40,6 +40,7 @@ struct ServiceOptions {
   std::int32_t max_request_tokens = 0;  // prompt and answer that context and pool hold together
   std::int32_t max_prompt_tokens = 0;   // of them for the prompt
   std::int32_t pool_tokens = 0;         // what the engine's pages hold together
+  std::int32_t max_running = 0;         // requests that the engine runs at once
   std::int32_t page_tokens = 64;
   std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
