@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "api/batch_files.h"
 #include "api/batch_line.h"
-#include "app/batch_files.h"
 #include "app/batch_sender.h"
 #include "app/chat_request.h"
 #include "app/command_line.h"
@@ -65,7 +65,7 @@ class InterruptGuard {
 
 // Lines of the input that hold something.
 Result<std::int64_t> count_lines(const std::string& path) {
-  Result<LineFile> file = LineFile::open(path);
+  Result<api::LineFile> file = api::LineFile::open(path);
   FATHOM_RETURN_IF_ERROR(file.status());
   std::int64_t lines = 0;
   while (true) {
@@ -79,7 +79,7 @@ Result<std::int64_t> count_lines(const std::string& path) {
 // One run over a file: its senders take lines in turn.
 class Batch {
  public:
-  Batch(LineFile input, ResultFile& output, const BatchServer& server, std::int64_t lines)
+  Batch(api::LineFile input, api::ResultFile& output, const BatchServer& server, std::int64_t lines)
       : input_(std::move(input)), output_(output), server_(server), lines_(lines) {
     signals_.last_answer_ns = now_ns();
     done_ = output_.answered().succeeded + output_.answered().failed;
@@ -108,8 +108,8 @@ class Batch {
   void stop(const Status& why);
   std::string progress(double seconds) const;
 
-  LineFile input_;
-  ResultFile& output_;
+  api::LineFile input_;
+  api::ResultFile& output_;
   const BatchServer& server_;
   const std::int64_t lines_;
   BatchSignals signals_;
@@ -301,9 +301,9 @@ Result<int> run(const Options& options, std::ostream& err) {
 
   const Result<std::int64_t> lines = count_lines(options.input);
   FATHOM_RETURN_IF_ERROR(lines.status());
-  Result<LineFile> input = LineFile::open(options.input);
+  Result<api::LineFile> input = api::LineFile::open(options.input);
   FATHOM_RETURN_IF_ERROR(input.status());
-  Result<ResultFile> output = ResultFile::open(options.output, options.ordered);
+  Result<api::ResultFile> output = api::ResultFile::open(options.output, options.ordered);
   FATHOM_RETURN_IF_ERROR(output.status());
   const std::int64_t answered = output->answered().succeeded + output->answered().failed;
   if (answered > 0) {

@@ -126,6 +126,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   }
   options.stream_interval = plan.stream_interval;
   options.incremental_streaming = plan.incremental_streaming;
+  options.file_storage = plan.file_storage;
   options.cache_report = plan.cache_report;
   options.random_seed = plan.random_seed;
   options.health_generates = plan.health_generates;

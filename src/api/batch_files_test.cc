@@ -1,4 +1,4 @@
-#include "app/batch_files.h"
+#include "api/batch_files.h"
 
 #include <filesystem>
 #include <fstream>
@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace fathom::app {
+namespace fathom::api {
 namespace {
 
 using testing::ElementsAre;
@@ -30,7 +30,7 @@ class BatchFiles : public testing::Test {
   }
 
   static std::string result(const std::string& id) {
-    return api::batch_answer_line("r", id, 200, "", "{}");
+    return batch_answer_line("r", id, 200, "", "{}");
   }
 
   std::string path_;
@@ -56,7 +56,7 @@ TEST_F(BatchFiles, WhatCannotBeReadIsNamed) {
 }
 
 TEST_F(BatchFiles, AnInterruptedRunGoesOn) {
-  write(result("a") + "\n" + api::batch_error_line("r", "", 3, "invalid_line", "no") + "\n" +
+  write(result("a") + "\n" + batch_error_line("r", "", 3, "invalid_line", "no") + "\n" +
         result("b").substr(0, 10));
   Result<ResultFile> file = ResultFile::open(path_, false);
   ASSERT_TRUE(file.ok()) << file.status().message();
@@ -98,4 +98,4 @@ TEST_F(BatchFiles, OrderIsKeptWhenAskedFor) {
 }
 
 }  // namespace
-}  // namespace fathom::app
+}  // namespace fathom::api

@@ -13,7 +13,7 @@
 #include "api/batch_line.h"
 #include "base/status.h"
 
-namespace fathom::app {
+namespace fathom::api {
 
 // Longest line of a batch file.
 constexpr std::size_t kMaxBatchLineBytes = std::size_t{64} << 20;
@@ -96,4 +96,4 @@ class ResultFile {
   std::map<std::int64_t, std::string> waiting_;
 };
 
-}  // namespace fathom::app
+}  // namespace fathom::api

@@ -1,4 +1,4 @@
-#include "app/batch_files.h"
+#include "api/batch_files.h"
 
 #include <cerrno>
 #include <cstring>
@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 
-namespace fathom::app {
+namespace fathom::api {
 
 namespace {
 
@@ -94,7 +94,7 @@ Status ResultFile::read_answered() {
       if (ftruncate(descriptor_, before) != 0) return failure(path_, "cut");
       return {};
     }
-    const Result<api::BatchResult> result = api::parse_batch_result(**line);
+    const Result<BatchResult> result = parse_batch_result(**line);
     if (!result.ok()) {
       return result.status()
           .in("line " + std::to_string(lines->number()))
@@ -138,4 +138,4 @@ Status ResultFile::close() {
   return {};
 }
 
-}  // namespace fathom::app
+}  // namespace fathom::api
