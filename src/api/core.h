@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "api/batches.h"
 #include "api/call.h"
+#include "api/file_store.h"
 #include "api/health.h"
 #include "api/registry.h"
 #include "api/sampling_fields.h"
@@ -50,6 +52,12 @@ class Throughput {
   double rate_ = 0;
 };
 
+struct Core;
+
+// How the batches of this server send their requests, and how many at once.
+Batches::Send batch_sender(Core& core);
+BatchOptions batch_options(const ServiceOptions& options);
+
 // What the endpoints share.
 struct Core {
   Core(ServiceOptions options_in,
@@ -62,7 +70,13 @@ struct Core {
         throughput(now_ns()),
         registry(engine_in, options.monitor, tokenizer_in),
         health(registry, options.health_timeout),
-        work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes) {}
+        work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes),
+        files(options.file_storage, {}),
+        batches(files, batch_sender(*this), batch_options(options)) {}
+
+  ~Core() { work.stop(); }  // before what its threads use goes
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
 
   const ServiceOptions options;
   const text::Tokenizer* tokenizer;  // null: token ids alone
@@ -74,7 +88,9 @@ struct Core {
   std::atomic<std::size_t> open_calls = 0;
   Registry registry;
   HealthProbes health;
-  WorkQueue work;  // the last member: its threads use the others
+  WorkQueue work;  // its threads use what is above
+  FileStore files;
+  Batches batches;  // the last member: its thread sends requests
 };
 
 // A request and the way back.

@@ -130,6 +130,7 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
       .integer("token_capacity", options.pool_tokens)
       .real("graph", 0)
       .end_object()
+      .integer("effective_max_running_requests_per_dp", options.max_running)
       .end_object()
       .end_array()
       .string("version", options.version)

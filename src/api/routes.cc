@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "api/core.h"
+#include "api/offline.h"
 
 namespace fathom::api {
 
@@ -111,8 +112,8 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/v1/messages/count_tokens", kPost, kNotBuilt},
     {"/v1/loads", kGet, kNotBuilt},
     {"/v1/realtime", kGet, kNotBuilt},
-    {"/v1/files", kGet | kPost, kNotBuilt},
-    {"/v1/batches", kGet | kPost, kNotBuilt},
+    {"/v1/files", kGet | kPost, files},
+    {"/v1/batches", kGet | kPost, batches},
     {"/ready", kGet, kNotBuilt},
     {"/pd_role_switch", kPost, kNotBuilt},
     {"/hicache/storage-backend", kGet | kPut | kDelete, kNotBuilt},
@@ -147,6 +148,8 @@ constexpr auto kRoutes = std::to_array<Route>({
 
 // Paths that go on behind these.
 constexpr auto kPrefixes = std::to_array<Route>({
+    {"/v1/files/", kGet | kDelete, file},
+    {"/v1/batches/", kGet | kPost, batch},
     {"/v1/models/", kGet, at_once<get_model>},
     {"/metrics", kGet, at_once<metrics>},
     {"/v1/responses/", kGet | kPost, kNotBuilt},

@@ -4,8 +4,22 @@
 
 #include "api/core.h"
 #include "base/check.h"
+#include "base/log.h"
 
 namespace fathom::api {
+
+namespace {
+
+// What the end of an earlier server interrupted.
+void go_on_with_batches(Core& core) {
+  const bool taken = core.work.post([&core] {
+    const Status status = core.batches.start();
+    if (!status.ok()) log_warning("batches: " + status.message());
+  });
+  if (!taken) log_warning("batches of earlier wait until somebody asks for one");
+}
+
+}  // namespace
 
 Service::Service(ServiceOptions options,
                  const text::Tokenizer* tokenizer,
@@ -43,6 +57,7 @@ void Service::on_outputs() {
 }
 
 void Service::set_state(ServiceState state) {
+  if (state == ServiceState::kUp) go_on_with_batches(*core_);
   ServiceState now = core_->state;
   while (now != ServiceState::kDraining && !core_->state.compare_exchange_weak(now, state)) {
   }

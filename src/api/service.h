@@ -43,6 +43,7 @@ struct ServiceOptions {
   std::int32_t max_request_tokens = 0;  // prompt and answer that context and pool hold together
   std::int32_t max_prompt_tokens = 0;   // of them for the prompt
   std::int32_t pool_tokens = 0;         // what the engine's pages hold together
+  std::int32_t max_running = 0;         // requests that the engine runs at once
   std::int32_t page_tokens = 64;
   std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
@@ -50,8 +51,9 @@ struct ServiceOptions {
   std::int32_t stream_interval = 1;    // tokens between two events of a stream
   bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
   bool cache_report = false;           // usage tells how much of the prompt was cached
-  std::uint64_t random_seed = 0;       // of the seeds drawn for requests that bring none
-  std::size_t max_samples = 1024;      // prompts × n of one HTTP request
+  std::string file_storage = "sglang_storage";  // folder of uploads; made when there is one
+  std::uint64_t random_seed = 0;                // of the seeds drawn for requests that bring none
+  std::size_t max_samples = 1024;               // prompts × n of one HTTP request
   std::size_t max_call_tokens = std::size_t{1} << 24;  // in the prompts of all of them
   bool health_generates = true;  // /health asks the engine; false: only the state
   std::chrono::milliseconds health_timeout{20000};

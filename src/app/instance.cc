@@ -159,6 +159,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   options.context_tokens = plan.limits.context_tokens;
   options.max_request_tokens = engine::max_request_tokens(engine_options, plan.cache.pages);
   options.max_prompt_tokens = engine::max_prompt_tokens(engine_options, plan.cache.pages);
+  options.max_running = plan.limits.max_running;
   options.pool_tokens = static_cast<std::int32_t>(plan.cache.pool_tokens());
   options.page_tokens = config::kPageTokens;
   options.vocab_size = config.vocab_size;
@@ -169,6 +170,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   }
   options.stream_interval = plan.stream_interval;
   options.incremental_streaming = plan.incremental_streaming;
+  options.file_storage = plan.file_storage;
   options.cache_report = plan.cache_report;
   options.random_seed = plan.random_seed;
   options.monitor = monitor.get();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/batch.h"
 #include "app/chat.h"
 #include "app/generate.h"
 #include "app/inspect.h"
@@ -22,6 +23,8 @@ struct Command {
 };
 
 constexpr std::array kCommands = {
+    Command{"batch", "send the lines of a file to a server, and go on after an interruption",
+            fathom::app::run_batch},
     Command{"chat", "talk to an OpenAI endpoint on the terminal", fathom::app::run_chat},
     Command{"generate", "continue a prompt greedily on the CPU", fathom::app::run_generate},
     Command{"inspect", "what a checkpoint holds, and what each rank of a layout will",

@@ -190,6 +190,7 @@ struct InstancePlan {
   bool health_generates = true;  // /health asks the engine
   std::int32_t health_timeout_s = 20;
   bool use_sampling_defaults = true;  // of the model's generation_config.json, for chat
+  std::string file_storage;           // folder of uploads and batches
   bool cache_report = false;          // usage tells how much of the prompt was cached
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;

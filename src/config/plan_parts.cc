@@ -340,6 +340,7 @@ Status plan_serving(Resolution& r) {
   const std::int32_t warmup_default_s = plan.role == Role::kUnified ? 600 : 1800;
   plan.warmup_timeout_s = warmup_s > 0 ? static_cast<std::int32_t>(warmup_s) : warmup_default_s;
   plan.use_sampling_defaults = flags.text("sampling_defaults") == "model";
+  plan.file_storage = flags.text("file_storage_path");
   plan.cache_report = flags.is_on("enable_cache_report");
   plan.log_milliseconds = environment.is_on("SGLANG_LOG_MS");
   return plan_http(r);

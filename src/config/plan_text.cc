@@ -173,6 +173,7 @@ Json serving(const InstancePlan& plan) {
       .add("stream_interval", plan.stream_interval)
       .add("incremental_streaming", plan.incremental_streaming)
       .add("use_sampling_defaults", plan.use_sampling_defaults)
+      .add("file_storage", plan.file_storage)
       .add("cache_report", plan.cache_report)
       .add("log_level", log_level_name(plan.log_level))
       .add("log_milliseconds", plan.log_milliseconds)

@@ -1,5 +1,6 @@
 #include "http/target.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "http/message.h"
@@ -46,6 +47,22 @@ Result<Target> parse_target(std::string_view text) {
   Target target{std::move(*path), ""};
   if (question != std::string_view::npos) target.query = text.substr(question + 1);
   return target;
+}
+
+std::optional<std::string> query_value(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const std::size_t end = std::min(query.find('&'), query.size());
+    const std::string_view member = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    const std::size_t equals = std::min(member.find('='), member.size());
+    if (member.substr(0, equals) != name) continue;
+    std::string value(member.substr(std::min(equals + 1, member.size())));
+    std::replace(value.begin(), value.end(), '+', ' ');
+    Result<std::string> decoded = percent_decode(value);
+    if (!decoded.ok()) return std::nullopt;
+    return std::move(*decoded);
+  }
+  return std::nullopt;
 }
 
 }  // namespace fathom::http

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,5 +20,9 @@ Result<Target> parse_target(std::string_view text);
 
 // "%41" → "A"; '+' stays. Nothing on a bad escape or an encoded NUL, in kInvalidArgument.
 Result<std::string> percent_decode(std::string_view text);
+
+// The value of the first member `name` of a query "a=1&b=x%20y", decoded ('+' is a blank); nothing
+// when there is none or its escapes are wrong. Names are compared as they were sent.
+std::optional<std::string> query_value(std::string_view query, std::string_view name);
 
 }  // namespace fathom::http

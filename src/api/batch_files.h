@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include "api/batch_line.h"
+#include "base/status.h"
+
+namespace fathom::api {
+
+// Longest line of a batch file.
+constexpr std::size_t kMaxBatchLineBytes = std::size_t{64} << 20;
+
+// The lines of a file in turn.
+//
+// Threads: one at a time.
+class LineFile {
+ public:
+  // The message names the file.
+  static Result<LineFile> open(const std::string& path);
+
+  // The next line without its end; nothing at the end of the file. `whole`: it had an end. A line
+  // longer than kMaxBatchLineBytes is a failure, as is one that cannot be read.
+  Result<std::optional<std::string_view>> next();
+  bool whole() const { return whole_; }
+  std::int64_t number() const { return number_; }  // of the last line, from 1
+  std::int64_t offset() const { return offset_; }  // in bytes, behind the last line
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { static_cast<void>(std::fclose(file)); }
+  };
+  LineFile(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+
+  std::string path_;
+  std::unique_ptr<std::FILE, Close> file_;
+  std::string line_;
+  bool whole_ = true;
+  std::int64_t number_ = 0;
+  std::int64_t offset_ = 0;
+};
+
+// What earlier runs have answered.
+struct AnsweredLines {
+  std::unordered_set<std::string> ids;
+  std::unordered_set<std::int64_t> numbers;  // of lines without an id
+  std::int64_t succeeded = 0;
+  std::int64_t failed = 0;
+
+  bool contains(const std::string& custom_id, std::int64_t number) const {
+    return custom_id.empty() ? numbers.contains(number) : ids.contains(custom_id);
+  }
+};
+
+// The file of results. Each result is one write of a whole line, so that what an interrupted run
+// leaves is whole but for the last line at most, which the next run cuts off.
+//
+// Threads: one at a time.
+class ResultFile {
+ public:
+  // Opens or makes the file and reads what it answers. kUnavailable when another run writes to it
+  // or the system refuses; kInvalidArgument when it holds something else than results. `ordered`:
+  // results are kept until those of all lines before them are written.
+  static Result<ResultFile> open(const std::string& path, bool ordered);
+  ~ResultFile();
+  ResultFile(ResultFile&& other) noexcept;
+  ResultFile& operator=(ResultFile&&) = delete;
+
+  const AnsweredLines& answered() const { return answered_; }
+
+  // The result of the `index`-th line that this run sends, from 0. Each index comes once.
+  Status add(std::int64_t index, std::string line);
+  // Results that wait for earlier ones.
+  std::size_t waiting() const { return waiting_.size(); }
+  // To the disk.
+  Status close();
+
+ private:
+  ResultFile(std::string path, int descriptor, bool ordered)
+      : path_(std::move(path)), descriptor_(descriptor), ordered_(ordered) {}
+  Status read_answered();
+  Status write(std::string line);
+
+  std::string path_;
+  int descriptor_;
+  bool ordered_;
+  AnsweredLines answered_;
+  std::int64_t next_ = 0;
+  std::map<std::int64_t, std::string> waiting_;
+};
+
+}  // namespace fathom::api

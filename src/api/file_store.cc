@@ -1,0 +1,281 @@
+#include "api/file_store.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <utility>
+
+#include "api/core.h"
+#include "api/json_writer.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+namespace fathom::api {
+
+namespace {
+
+constexpr std::string_view kFilePrefix = "file-";
+constexpr std::string_view kRecordEnd = ".json";
+constexpr std::int64_t kMaxRecordBytes = 1 << 20;
+constexpr std::size_t kMaxNameBytes = 255;
+
+Status failure(const std::filesystem::path& path, std::string_view what) {
+  const std::error_code error(errno, std::generic_category());
+  return {Code::kUnavailable,
+          "'" + path.string() + "' cannot be " + std::string(what) + ": " + error.message()};
+}
+
+bool is_name(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix) || name.size() != prefix.size() + 24) return false;
+  return name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
+}
+
+void append_facts(JsonWriter& writer, const StoredFile& file) {
+  writer.string("id", file.id)
+      .string("filename", file.filename)
+      .string("purpose", file.purpose)
+      .integer("bytes", file.bytes)
+      .integer("created_at", file.created_at);
+}
+
+std::optional<StoredFile> read_facts(const Json& json, const std::string& id) {
+  const Json* const filename = json.find_set("filename");
+  const Json* const purpose = json.find_set("purpose");
+  const Json* const created = json.find_set("created_at");
+  if (filename == nullptr || !filename->is_string() || purpose == nullptr ||
+      !purpose->is_string() || created == nullptr) {
+    return std::nullopt;
+  }
+  return StoredFile{id, *filename->as_string(), *purpose->as_string(), 0,
+                    created->as_int64().value_or(0)};
+}
+
+}  // namespace
+
+std::string random_name(std::string_view prefix) {
+  return std::string(prefix) + random_id().substr(0, 24);
+}
+
+void append_file_object(std::string& out, const StoredFile& file) {
+  JsonWriter writer(out);
+  writer.begin_object();
+  append_facts(writer, file);
+  writer.string("object", "file").string("status", "processed").end_object();
+}
+
+FileStore::FileStore(std::filesystem::path folder, const FileStoreLimits& limits)
+    : folder_(std::move(folder)), limits_(limits) {}
+
+FileStore::~FileStore() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::filesystem::path FileStore::path(const std::string& id) const {
+  FATHOM_CHECK(is_name(id, kFilePrefix));
+  return folder_ / id;
+}
+
+Status FileStore::open() {
+  const std::lock_guard guard(mutex_);
+  return open_locked(false);
+}
+
+Status FileStore::open_locked(bool make) {
+  if (opened_) return {};
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder_, error)) {
+    if (!make) return {};
+    std::filesystem::create_directories(folder_, error);
+    if (error) {
+      return {Code::kUnavailable, "the folder of stored files '" + folder_.string() +
+                                      "' (--file-storage-path) cannot be made: " + error.message()};
+    }
+  }
+  const std::filesystem::path lock = folder_ / "lock";
+  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_ < 0) return failure(lock, "opened");
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(std::exchange(lock_, -1));
+    return {Code::kUnavailable, "another server uses the folder of stored files '" +
+                                    folder_.string() + "'; give each its --file-storage-path"};
+  }
+  FATHOM_RETURN_IF_ERROR(read_folder());
+  opened_ = true;
+  return {};
+}
+
+Status FileStore::read_folder() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+    std::string name = entry.path().filename();
+    if (!name.ends_with(kRecordEnd)) continue;
+    name.resize(name.size() - kRecordEnd.size());
+    if (!is_name(name, kFilePrefix)) continue;
+    const Result<std::string> text = read_small_file(entry.path(), kMaxRecordBytes);
+    const Result<Json> json = text.ok() ? parse_json(*text) : Result<Json>(text.status());
+    std::optional<StoredFile> file = json.ok() ? read_facts(*json, name) : std::nullopt;
+    std::error_code missing;
+    const auto bytes = std::filesystem::file_size(folder_ / name, missing);
+    if (!file || missing) {
+      log_warning("stored file " + name + " cannot be read; it is left out");
+      continue;
+    }
+    file->bytes = static_cast<std::int64_t>(bytes);
+    bytes_ += file->bytes;
+    files_.emplace(name, std::move(*file));
+  }
+  if (error) {
+    return {Code::kUnavailable, "'" + folder_.string() + "' cannot be read: " + error.message()};
+  }
+  return {};
+}
+
+Status FileStore::write_whole(const std::string& name, std::string_view text) {
+  const std::filesystem::path path = folder_ / name;
+  const std::filesystem::path part = folder_ / (name + ".part");
+  const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (descriptor < 0) return failure(part, "written");
+  Status status;
+  while (!text.empty() && status.ok()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      status = failure(part, "written");
+    }
+  }
+  ::close(descriptor);
+  if (status.ok() && ::rename(part.c_str(), path.c_str()) != 0) status = failure(path, "written");
+  if (!status.ok()) ::unlink(part.c_str());
+  return status;
+}
+
+Status FileStore::put(const StoredFile& file) {
+  std::string record;
+  JsonWriter writer(record);
+  writer.begin_object();
+  append_facts(writer, file);
+  writer.end_object();
+  return write_whole(file.id + std::string(kRecordEnd), record);
+}
+
+Result<StoredFile> FileStore::add(std::string_view filename,
+                                  std::string_view purpose,
+                                  std::string_view content) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(true));
+  const auto bytes = static_cast<std::int64_t>(content.size());
+  if (files_.size() >= limits_.max_files || bytes_ + bytes > limits_.max_bytes) {
+    return Status(Code::kResourceExhausted,
+                  "the store holds " + std::to_string(files_.size()) + " files of " +
+                      std::to_string(bytes_) + " bytes, expected at most " +
+                      std::to_string(limits_.max_files) + " and " +
+                      std::to_string(limits_.max_bytes) + "; delete some");
+  }
+  StoredFile file{random_name(kFilePrefix), std::string(filename.substr(0, kMaxNameBytes)),
+                  std::string(purpose.substr(0, kMaxNameBytes)), bytes,
+                  static_cast<std::int64_t>(unix_time_s())};
+  FATHOM_RETURN_IF_ERROR(write_whole(file.id, content));
+  FATHOM_RETURN_IF_ERROR(put(file));
+  bytes_ += bytes;
+  files_.emplace(file.id, file);
+  return file;
+}
+
+Result<StoredFile> FileStore::add_growing(std::string_view filename, std::string_view purpose) {
+  return add(filename, purpose, "");
+}
+
+Status FileStore::resize(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  const auto found = files_.find(id);
+  if (found == files_.end()) return {};
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(folder_ / id, error);
+  if (error) return {Code::kUnavailable, id + ": " + error.message()};
+  bytes_ += static_cast<std::int64_t>(bytes) - found->second.bytes;
+  found->second.bytes = static_cast<std::int64_t>(bytes);
+  if (bytes_ <= limits_.max_bytes) return {};
+  return {Code::kResourceExhausted,
+          "the stored files have more than " + std::to_string(limits_.max_bytes) + " bytes"};
+}
+
+Result<std::vector<StoredFile>> FileStore::list() {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  std::vector<StoredFile> files;
+  for (const auto& [id, file] : files_) files.push_back(file);
+  std::sort(files.begin(), files.end(), [](const StoredFile& a, const StoredFile& b) {
+    return a.created_at != b.created_at ? a.created_at > b.created_at : a.id < b.id;
+  });
+  return files;
+}
+
+Result<std::optional<StoredFile>> FileStore::find(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  const auto found = files_.find(id);
+  if (found == files_.end()) return std::optional<StoredFile>();
+  return std::optional<StoredFile>(found->second);
+}
+
+Result<std::string> FileStore::content(const std::string& id) {
+  {
+    const std::lock_guard guard(mutex_);
+    FATHOM_RETURN_IF_ERROR(open_locked(false));
+    if (!files_.contains(id)) return invalid_argument("there is no file " + id);
+  }
+  return read_small_file(path(id), limits_.max_bytes);
+}
+
+Result<bool> FileStore::remove(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  const auto found = files_.find(id);
+  if (found == files_.end()) return false;
+  const std::filesystem::path record = folder_ / (id + std::string(kRecordEnd));
+  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return failure(record, "deleted");
+  if (::unlink(path(id).c_str()) != 0 && errno != ENOENT) return failure(path(id), "deleted");
+  bytes_ -= found->second.bytes;
+  files_.erase(found);
+  return true;
+}
+
+Status FileStore::put_record(const std::string& name, const Json& value) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(true));
+  return write_whole(name + std::string(kRecordEnd), to_json(value));
+}
+
+Result<std::map<std::string, Json>> FileStore::records(std::string_view prefix) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  std::map<std::string, Json> records;
+  if (!opened_) return records;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+    std::string name = entry.path().filename();
+    if (!name.ends_with(kRecordEnd)) continue;
+    name.resize(name.size() - kRecordEnd.size());
+    if (!is_name(name, prefix)) continue;
+    const Result<std::string> text = read_small_file(entry.path(), kMaxRecordBytes);
+    Result<Json> json = text.ok() ? parse_json(*text) : Result<Json>(text.status());
+    if (json.ok()) {
+      records.emplace(std::move(name), std::move(*json));
+    } else {
+      log_warning("record " + name + " cannot be read: " + json.status().message());
+    }
+  }
+  if (error) {
+    return Status(Code::kUnavailable,
+                  "'" + folder_.string() + "' cannot be read: " + error.message());
+  }
+  return records;
+}
+
+}  // namespace fathom::api
