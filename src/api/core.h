@@ -148,5 +148,7 @@ std::string_view route_of(std::string_view path);
 
 // Answers a request by its path and method (routes.cc).
 void route(Core& core, Arrival arrival);
+// The same without asking for a key: for requests of our own.
+void dispatch(Core& core, Arrival arrival);
 
 }  // namespace fathom::api

@@ -192,7 +192,7 @@ http::Response answer_batch(Core& core, const http::Request& request) {
 Batches::Send batch_sender(Core& core) {
   return [&core](http::Request request, std::shared_ptr<http::Exchange> exchange) {
     Channel channel(std::move(exchange), request);
-    route(core, {std::move(request), std::move(channel)});
+    dispatch(core, {std::move(request), std::move(channel)});
   };
 }
 

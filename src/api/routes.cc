@@ -178,6 +178,10 @@ void route(Core& core, Arrival arrival) {
     arrival.channel.respond(*std::move(refusal));
     return;
   }
+  dispatch(core, std::move(arrival));
+}
+
+void dispatch(Core& core, Arrival arrival) {
   const Route* found = find_route(arrival.request.path);
   if (arrival.request.method == "OPTIONS") {
     arrival.channel.respond(preflight_response(arrival.request));
