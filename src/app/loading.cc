@@ -17,6 +17,16 @@ double seconds_since(std::int64_t begin_ns) {
   return static_cast<double>(now_ns() - begin_ns) / 1e9;
 }
 
+sched::OrderOptions order_options(const config::InstancePlan& plan) {
+  sched::OrderOptions options;
+  if (plan.limits.schedule_policy == "lof") options.policy = sched::Policy::kLongestOutput;
+  if (plan.limits.schedule_policy == "random") options.policy = sched::Policy::kRandom;
+  options.by_priority = plan.limits.priorities;
+  options.low_priorities_first = plan.limits.low_priorities_first;
+  options.seed = plan.random_seed;
+  return options;
+}
+
 }  // namespace
 
 engine::EngineOptions engine_options(const config::InstancePlan& plan) {
@@ -28,6 +38,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.max_prefill_requests = plan.limits.prefill_max_requests;
   options.reserve_ratio = plan.limits.reserve_ratio;
   options.reserve_clip = plan.limits.reserve_clip;
+  options.order = order_options(plan);
   options.overlap = plan.overlap_schedule;
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
   options.pad_graphs = plan.graphs.pads;

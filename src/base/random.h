@@ -11,6 +11,7 @@ namespace fathom {
 // What a number decides. Values are part of the definition and never change.
 enum class RandomPurpose : std::uint32_t {
   kSample = 0,  // the token drawn at a position
+  kOrder = 1,   // a waiting request's place; sample and position are the words of its id
 };
 
 // Philox 4x32 with ten rounds: 128 well-mixed bits for every counter and key.

@@ -46,6 +46,9 @@ struct LimitsPlan {
   // The part of a request's remaining tokens that counts when it is admitted (sched::Budget).
   float reserve_ratio = 0.7F;
   std::int32_t reserve_clip = 4096;  // remaining tokens that count at most then
+  std::string schedule_policy;       // who of those that wait is next: "fcfs", "lof" or "random"
+  bool priorities = false;           // they count before the policy
+  bool low_priorities_first = false;
 };
 
 // The caches of one rank.

@@ -112,6 +112,9 @@ Status plan_limits(Resolution& r) {
       static_cast<float>(std::min(0.7 * flags.number("schedule_conservativeness"), 1.0));
   limits.reserve_clip = static_cast<std::int32_t>(
       r.input.environment.integer("SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION"));
+  limits.schedule_policy = flags.text("schedule_policy");
+  limits.priorities = flags.is_on("enable_priority_scheduling");
+  limits.low_priorities_first = flags.is_on("schedule_low_priority_values_first");
   return plan_running(r);
 }
 

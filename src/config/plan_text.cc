@@ -122,6 +122,9 @@ Json limits(const LimitsPlan& plan) {
       .put("reserve_ratio", Json::number_from_text(std::to_string(plan.reserve_ratio))
                                 .value_or(Json::number(plan.reserve_ratio)))
       .add("reserve_clip", plan.reserve_clip)
+      .add("schedule_policy", plan.schedule_policy)
+      .add("priorities", plan.priorities)
+      .add("low_priorities_first", plan.low_priorities_first)
       .take();
 }
 

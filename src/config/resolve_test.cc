@@ -469,7 +469,8 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
       "--prefill-max-requests 3 --max-total-tokens 640 --max-queued-requests 9 "
       "--stream-interval 2 --random-seed 5 --kv-cache-dtype fp8_e4m3 --skip-server-warmup "
       "--skip-tokenizer-init --log-level warning --schedule-conservativeness 0.5 "
-      "--schedule-policy fcfs --stream-output --weight-version v2 --trust-remote-code "
+      "--schedule-policy lof --enable-priority-scheduling --stream-output --weight-version v2 "
+      "--trust-remote-code "
       "--disable-radix-cache --disable-cuda-graph --cuda-graph-bs 1 2 --attention-backend nsa "
       "--disable-overlap-schedule --moe-dense-tp-size 1 --threads 3 --device cpu "
       "--arithmetic deployed --enable-cache-report --sampling-defaults openai "
@@ -486,6 +487,8 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
   EXPECT_EQ(plan.limits.prefill_max_requests, 3);
   EXPECT_EQ(plan.limits.max_queued, 9);
   EXPECT_FLOAT_EQ(plan.limits.reserve_ratio, 0.35F);
+  EXPECT_EQ(plan.limits.schedule_policy, "lof");
+  EXPECT_TRUE(plan.limits.priorities);
   EXPECT_EQ(plan.cache.pages, 10);
   EXPECT_EQ(plan.cache.dtype, KvCacheDType::kF8E4M3);
   EXPECT_EQ(plan.stream_interval, 2);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "cache/page_pool.h"
 #include "config/kv_layout.h"
+#include "engine/constraint.h"
 #include "engine/runner.h"
 #include "engine/sequence.h"
 #include "sched/planner.h"
@@ -43,21 +45,33 @@ struct Engine::State {
   // Unfinished, in order of arrival. Steps under way share them.
   std::map<wire::RequestId, std::shared_ptr<Sequence>> sequences;
   std::vector<std::int32_t> free_slots;
+  std::vector<wire::RequestId> compiling;  // whose constraint is waited for
+  std::function<void()> wake;              // ends the wait of the engine's thread
+  std::int64_t admissions = 0;
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
   // Used again by every step.
+  std::vector<sched::Claim> claims;
   std::vector<sched::SequenceView> views;
+  std::vector<std::shared_ptr<Sequence>> planned;  // by the ids that the planner knows: their order
 
   void take(std::vector<wire::ToEngine> messages);
   void accept(wire::GenerateRequest request);
   Status admissible(const wire::GenerateRequest& request) const;
+  // The tokens that would end the request's answer.
+  std::vector<wire::TokenId> ends_of(const wire::GenerateRequest& request) const;
+  void take_constraints();
   void expire();
+  // When the engine's thread has to look at the time again, while nothing else happens.
+  std::int64_t first_deadline() const;
   void abort_all(const Status& why);
 
   // Launches the next step, if there is one, and takes the results of the step before (overlap), or
   // of the same step.
   Status step();
-  Status launch();
+  // Whether there was one. Where an answer has a say in its next logits, the results of the step
+  // before are taken between the step's two parts.
+  Result<bool> launch();
   Status collect();
   sched::StepPlan plan();
   std::vector<Work> apply(const sched::StepPlan& plan);
@@ -99,18 +113,45 @@ Status Engine::State::admissible(const wire::GenerateRequest& request) const {
                             " tokens; the context and the cache of this instance allow " +
                             std::to_string(limit));
   }
+  const auto outside = [this](wire::TokenId id) { return id < 0 || id >= config.vocab_size; };
+  const auto refuse = [this](wire::TokenId id, const std::string& where) {
+    return invalid_argument(where + "token id " + std::to_string(id) +
+                            " is outside the vocabulary of " + std::to_string(config.vocab_size));
+  };
   for (const wire::TokenId id : request.prompt) {
-    if (id >= 0 && id < config.vocab_size) continue;
-    return invalid_argument("token id " + std::to_string(id) + " is outside the vocabulary of " +
-                            std::to_string(config.vocab_size));
+    if (outside(id)) return refuse(id, "");
+  }
+  const wire::SamplingParams& sampling = request.sampling;
+  for (const wire::TokenBias& each : sampling.logit_bias) {
+    if (outside(each.id)) return refuse(each.id, "logit_bias: ");
+  }
+  const std::size_t ends = sampling.min_new_tokens > 0 ? ends_of(request).size() : 0;
+  if (sampling.logit_bias.size() + ends > kMaxNamedTokens) {
+    return invalid_argument("logit_bias names " + std::to_string(sampling.logit_bias.size()) +
+                            " tokens and min_tokens " + std::to_string(ends) +
+                            "; together they may name " + std::to_string(kMaxNamedTokens));
   }
   return {};
+}
+
+std::vector<wire::TokenId> Engine::State::ends_of(const wire::GenerateRequest& request) const {
+  const wire::SamplingParams& sampling = request.sampling;
+  std::set<wire::TokenId> ends;
+  if (!sampling.ignore_eos) {
+    ends.insert(sampling.stop_token_ids.begin(), sampling.stop_token_ids.end());
+  }
+  // A constraint ends by the same tokens as the others.
+  if (!sampling.ignore_eos || request.constraint.kind != wire::ConstraintKind::kNone) {
+    ends.insert(options.end_tokens.begin(), options.end_tokens.end());
+  }
+  std::erase_if(ends, [this](wire::TokenId id) { return id < 0 || id >= config.vocab_size; });
+  return {ends.begin(), ends.end()};
 }
 
 void Engine::State::accept(wire::GenerateRequest request) {
   const wire::RequestId id = request.id;
   FATHOM_CHECK(!sequences.contains(id));
-  const Status status = admissible(request);
+  Status status = admissible(request);
   auto shared = std::make_shared<Sequence>();
   Sequence& sequence = *shared;
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
@@ -121,10 +162,33 @@ void Engine::State::accept(wire::GenerateRequest request) {
     sequence.prompt_logprobs.push_back(
         {request.prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}, {}});
   }
+  if (status.ok()) sequence.adjustments = Adjustments(request.sampling, ends_of(request));
   sequence.tokens = std::move(request.prompt);
   sequence.request = std::move(request);
-  sequences.emplace(id, std::move(shared));
+  sequences.emplace(id, shared);
+  if (status.ok()) status = ask_for_constraint(options.compiler, wake, sequence);
+  if (sequence.compilation != nullptr) compiling.push_back(id);
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
+}
+
+void Engine::State::take_constraints() {
+  std::erase_if(compiling, [this](wire::RequestId id) {
+    const auto found = sequences.find(id);
+    if (found == sequences.end()) return true;  // it was aborted, or its time was up
+    if (!found->second->compilation->done()) return false;
+    const Status status = take_constraint(*found->second);
+    if (!status.ok()) finish(id, wire::Finish::kAbort, status);
+    return true;
+  });
+}
+
+std::int64_t Engine::State::first_deadline() const {
+  std::int64_t first = 0;
+  for (const auto& [id, sequence] : sequences) {
+    const std::int64_t deadline = sequence->request.deadline_ns;
+    if (deadline != 0 && (first == 0 || deadline < first)) first = deadline;
+  }
+  return first;
 }
 
 void Engine::State::expire() {
@@ -177,19 +241,28 @@ void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status
   // A step under way may still write to its pages. Whoever gets them next writes in a later step,
   // thus after it.
   let_go(sequence);
+  sequence.ended = true;
   sequences.erase(found);
 }
 
 sched::StepPlan Engine::State::plan() {
-  views.clear();
-  std::int32_t waiting = 0;
+  claims.clear();
   for (const auto& [id, shared] : sequences) {
     const Sequence& sequence = *shared;
-    if (sequence.drawn_out()) continue;
-    // Those that wait behind max_running others cannot change the plan.
-    if (!sequence.running() && ++waiting > options.max_running) continue;
+    if (sequence.drawn_out() || sequence.compilation != nullptr) continue;
+    claims.push_back({id, sequence.running(), sequence.admission, sequence.request.priority,
+                      sequence.max_new_tokens});
+  }
+  // Those that wait behind max_running others cannot change the plan.
+  sched::put_in_order(options.order, static_cast<std::size_t>(options.max_running), claims);
+  views.clear();
+  planned.clear();
+  for (const sched::Claim& claim : claims) {
+    const std::shared_ptr<Sequence>& shared = sequences.at(claim.id);
+    const Sequence& sequence = *shared;
     sched::SequenceView view;
-    view.id = id;
+    view.id = planned.size();
+    planned.push_back(shared);
     view.running = sequence.running();
     view.known = sequence.known();
     view.computed = sequence.computed;
@@ -239,16 +312,17 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vecto
 
 void Engine::State::start(Sequence& sequence) {
   FATHOM_CHECK(!free_slots.empty() && !sequence.running());
+  sequence.admission = ++admissions;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
 }
 
 std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
-  for (const wire::RequestId id : plan.retract) retract(*sequences.at(id));
+  for (const std::uint64_t place : plan.retract) retract(*planned[place]);
   std::vector<Work> work;
   work.reserve(plan.rows.size());
   for (const sched::PlannedRows& rows : plan.rows) {
-    const std::shared_ptr<Sequence>& shared = sequences.at(rows.id);
+    const std::shared_ptr<Sequence>& shared = planned[rows.id];
     Sequence& sequence = *shared;
     if (rows.admitted) start(sequence);
     const std::size_t held = sequence.pages.size();
@@ -274,7 +348,12 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
 void Engine::State::foresee(const std::vector<Work>& work) {
   std::int32_t drawn = 0;
   for (const Work& each : work) {
-    Sequence& sequence = *sequences.at(each.sequence->request.id);
+    const auto found = sequences.find(each.sequence->request.id);
+    if (found == sequences.end()) {  // it ended between the step's two parts
+      if (each.draws) ++drawn;
+      continue;
+    }
+    Sequence& sequence = *found->second;
     sequence.computed = each.first + each.rows;
     if (sequence.request.logprobs.wanted) {
       sequence.scored = std::max(sequence.scored, sequence.computed);
@@ -297,7 +376,7 @@ bool Engine::State::ends(const Sequence& sequence, wire::TokenId token) const {
 }
 
 wire::Finish Engine::State::finished(const Sequence& sequence) const {
-  if (ends(sequence, sequence.last_told())) return wire::Finish::kStop;
+  if (ends(sequence, sequence.last_told()) || constraint_ends(sequence)) return wire::Finish::kStop;
   if (sequence.told() >= sequence.max_new_tokens) return wire::Finish::kLength;
   return wire::Finish::kNone;
 }
@@ -323,6 +402,10 @@ void Engine::State::record(const Work& done, WorkResult result) {
   if (sequence.request.logprobs.wanted) {
     sequence.logprobs.push_back(std::move(result.logprobs.back()));
   }
+  if (const Status status = advance_constraint(sequence, result.token); !status.ok()) {
+    finish(sequence.request.id, wire::Finish::kAbort, status);
+    return;
+  }
   const wire::Finish end = finished(sequence);
   if (end != wire::Finish::kNone) {
     finish(sequence.request.id, end, {});
@@ -332,14 +415,19 @@ void Engine::State::record(const Work& done, WorkResult result) {
   }
 }
 
-Status Engine::State::launch() {
-  const sched::StepPlan planned = plan();
-  if (planned.empty()) return {};
-  std::vector<Work> work = apply(planned);
-  adjust_reserve(planned, work);
-  FATHOM_RETURN_IF_ERROR(runner->launch(work));
+Result<bool> Engine::State::launch() {
+  const sched::StepPlan step_plan = plan();
+  if (step_plan.empty()) return false;
+  const std::vector<Work> work = apply(step_plan);
+  adjust_reserve(step_plan, work);
+  FATHOM_RETURN_IF_ERROR(runner->begin(work));
+  const bool late = std::any_of(work.begin(), work.end(), [](const Work& each) {
+    return each.draws && each.sequence->draws_late();
+  });
+  while (late && runner->under_way() > 0) FATHOM_RETURN_IF_ERROR(collect());
+  runner->draw();
   foresee(work);
-  return {};
+  return true;
 }
 
 Status Engine::State::collect() {
@@ -355,11 +443,10 @@ Status Engine::State::collect() {
 }
 
 Status Engine::State::step() {
-  const std::size_t before = runner->under_way();
-  FATHOM_RETURN_IF_ERROR(launch());
-  const bool launched = runner->under_way() > before;
+  const Result<bool> launched = launch();
+  FATHOM_RETURN_IF_ERROR(launched.status());
   // Without overlap, the step's own results; with it, those of the step before the launched one.
-  const std::size_t keep = options.overlap && launched ? 1 : 0;
+  const std::size_t keep = options.overlap && *launched ? 1 : 0;
   while (runner->under_way() > keep) FATHOM_RETURN_IF_ERROR(collect());
   return {};
 }
@@ -382,6 +469,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.context_tokens = options.context_tokens;
   runner_options.graph_batches = options.graph_batches;
   runner_options.pad_graphs = options.pad_graphs;
+  runner_options.drawable_tokens = options.first_unused_token;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());
   auto state = std::unique_ptr<State>(new State{config,
@@ -389,6 +477,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                                 cache::PagePool(store.pages()),
                                                 std::move(runner).value(),
                                                 sched::Reserve(options.reserve_ratio),
+                                                {},
+                                                {},
+                                                {},
+                                                {},
+                                                0,
                                                 {},
                                                 {},
                                                 {},
@@ -409,17 +502,24 @@ Status Engine::capture_graphs() { return state_->runner->capture_graphs(); }
 Status Engine::run(wire::EnginePort& port) {
   State& state = *state_;
   Status status;
+  state.wake = port.waker();
   while (!port.closed() && status.ok()) {
-    const bool idle = state.sequences.empty() && state.runner->under_way() == 0;
-    state.take(port.receive(/*wait=*/idle, /*deadline_ns=*/0));
+    // Requests that only wait for their constraint have nothing to do either.
+    const bool idle =
+        state.sequences.size() == state.compiling.size() && state.runner->under_way() == 0;
+    state.take(port.receive(/*wait=*/idle, idle ? state.first_deadline() : 0));
     state.expire();
+    state.take_constraints();
     if (!state.sequences.empty() || state.runner->under_way() > 0) status = state.step();
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
     // Those whose last token is under way neither run nor wait.
-    state.load.waiting = static_cast<std::int32_t>(std::count_if(
-        state.sequences.begin(), state.sequences.end(),
-        [](const auto& entry) { return !entry.second->running() && !entry.second->drawn_out(); }));
+    state.load.waiting = static_cast<std::int32_t>(
+        std::count_if(state.sequences.begin(), state.sequences.end(), [](const auto& entry) {
+          const Sequence& sequence = *entry.second;
+          return !sequence.running() && !sequence.drawn_out() && sequence.compilation == nullptr;
+        }));
+    state.load.waiting_for_grammar = static_cast<std::int32_t>(state.compiling.size());
     state.load.pages_used = state.pool.held_count();
     port.publish_load(state.load);
     port.publish(std::exchange(state.outputs, {}));

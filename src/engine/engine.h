@@ -8,8 +8,10 @@
 #include "base/status.h"
 #include "cache/kv_store.h"
 #include "config/model_config.h"
+#include "grammar/compiler.h"
 #include "model/model.h"
 #include "ops/op_set.h"
+#include "sched/order.h"
 #include "tensor/device.h"
 #include "wire/engine_link.h"
 
@@ -23,6 +25,7 @@ struct EngineOptions {
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
+  sched::OrderOptions order;                // of those that wait
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it.
   bool overlap = false;
@@ -30,6 +33,11 @@ struct EngineOptions {
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::vector<wire::TokenId> end_tokens;  // end every answer unless it ignores them
+  // Tokens from this id on are never drawn and have no probability: a tokenizer's vocabulary is
+  // smaller than the logits are wide. 0: none.
+  std::int32_t first_unused_token = 0;
+  // Compiles the constraints of requests; must outlive the engine. Null: such requests are refused.
+  grammar::Compiler* compiler = nullptr;
   // Asked after every step: whether what the weights lie in is still there.
   std::function<Status()> weights_health;
 

@@ -245,18 +245,49 @@ TEST_P(EngineTest, AFullPoolRetractsAndFinishesEveryone) {
   for (std::int32_t i = 0; i < 4; ++i) {
     expected.push_back(alone.wait(alone.submit(request_for(60 + i, 180))).tokens);
   }
-  EngineRunner engine(kFolder, options);
-  std::vector<wire::RequestId> ids;
-  ids.reserve(4);
-  for (std::int32_t i = 0; i < 4; ++i) ids.push_back(engine.submit(request_for(60 + i, 180)));
-  std::int32_t retractions = 0;
-  for (std::size_t i = 0; i < 4; ++i) {
-    const wire::TokenOutput output = engine.wait(ids[i]);
-    EXPECT_EQ(output.tokens, expected[i]) << i;
-    retractions += output.retractions;
+  for (const sched::Policy policy :
+       {sched::Policy::kFcfs, sched::Policy::kLongestOutput, sched::Policy::kRandom}) {
+    options.engine.order.policy = policy;
+    EngineRunner engine(kFolder, options);
+    std::vector<wire::RequestId> ids;
+    ids.reserve(4);
+    for (std::int32_t i = 0; i < 4; ++i) ids.push_back(engine.submit(request_for(60 + i, 180)));
+    std::int32_t retractions = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      const wire::TokenOutput output = engine.wait(ids[i]);
+      EXPECT_EQ(output.tokens, expected[i]) << i;
+      retractions += output.retractions;
+    }
+    EXPECT_GT(retractions, 0);
+    EXPECT_EQ(engine.load().pages_used, 0);
   }
-  EXPECT_GT(retractions, 0);
-  EXPECT_EQ(engine.load().pages_used, 0);
+}
+
+TEST_P(EngineTest, OfThoseThatWaitTheOneThatTheOrderSaysIsNext) {
+  struct Case {
+    sched::Policy policy;
+    bool by_priority;
+  };
+  for (const Case each :
+       {Case{sched::Policy::kFcfs, true}, Case{sched::Policy::kLongestOutput, false}}) {
+    EngineRunnerOptions options = small_engine(32, /*max_running=*/1);
+    options.engine.order.policy = each.policy;
+    options.engine.order.by_priority = each.by_priority;
+    EngineRunner engine(kFolder, options);
+    wire::GenerateRequest blocks = request_for(100, 900);
+    blocks.stream = true;
+    const wire::RequestId running = engine.submit(blocks);
+    engine.wait_for_tokens(running, 1);
+    wire::GenerateRequest later = request_for(30, 20);
+    wire::GenerateRequest sooner = request_for(30, each.by_priority ? 20 : 21);
+    sooner.priority = 1;
+    const wire::RequestId second = engine.submit(later);
+    const wire::RequestId first = engine.submit(sooner);
+    engine.abort(running);
+
+    EXPECT_EQ(engine.wait(second).generated_tokens, 20);
+    EXPECT_EQ(engine.outputs(first), 1);
+  }
 }
 
 TEST_P(EngineTest, WhatIsUnfinishedAtTheEndIsToldSo) {

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "config/kv_layout.h"
+#include "engine/adjust_io.h"
 #include "engine/step_io.h"
 #include "ops/sample.h"
 
@@ -16,14 +18,21 @@ namespace {
 
 // A step that was launched, or memory for one.
 struct Slot {
-  Buffer inputs;  // of the host
+  Buffer inputs;       // of the host
+  Buffer late_inputs;  // of the host
   StepOutputs outputs;
   std::unique_ptr<Event> done;
   std::vector<Work> work;
   LogitRows chosen;
 };
 
-// A captured step of some requests that decode.
+// A step between begin() and draw().
+struct Begun {
+  StepInputs inputs;
+  TensorView logits;
+};
+
+// A captured step of some requests that decode, as far as its logits.
 struct DecodeGraph {
   std::unique_ptr<Graph> graph;
   TensorView logits;  // [batch, vocab]
@@ -54,6 +63,7 @@ struct Runner::State {
   std::unique_ptr<Stream> stream;
 
   InputArena arena;
+  InputArena late_arena;
   Buffer page_table;      // i32 [sequences, pages of a sequence]
   Buffer drawn;           // i32 [logit rows]: the tokens of the last step
   Buffer logprob;         // f32 [logit rows]
@@ -67,16 +77,22 @@ struct Runner::State {
   std::vector<PageUpdate> updates;  // since the last launch
   std::vector<model::Segment> segments;
   std::vector<GraphPair> graphs;  // ascending batches
+  std::optional<Begun> begun;
+  std::vector<AdjustedRow> adjusted_rows;  // of the last step
 
+  // Ids that may be drawn are below this.
+  std::int32_t drawable() const {
+    return options.drawable_tokens > 0 ? std::min(options.drawable_tokens, config.vocab_size)
+                                       : config.vocab_size;
+  }
   std::int64_t pages_of_sequence() const {
     return ceil_div(options.context_tokens, config::kPageTokens);
   }
   model::Batch batch_of(const StepInputs& inputs, std::int32_t max_position) const;
-  // Enqueues what a graph can hold: tokens of the step before, the model, the draw of the first
-  // `drawing` logit rows. Gives the logits.
-  Result<TensorView> compute(const StepInputs& inputs,
-                             const model::Batch& batch,
-                             std::int64_t drawing);
+  // Enqueues what a graph can hold: tokens of the step before, the model. Gives the logits.
+  Result<TensorView> compute(const StepInputs& inputs, const model::Batch& batch);
+  void adjust(Slot& slot, const TensorView& logits);
+  void sample(const StepInputs& inputs, const TensorView& logits, std::int64_t drawing);
   void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
   void download(const Buffer& from, void* to, std::int64_t numbers);
   // The rows of `work` together; leaves them in `segments`.
@@ -103,17 +119,32 @@ model::Batch Runner::State::batch_of(const StepInputs& inputs, std::int32_t max_
   return batch;
 }
 
-Result<TensorView> Runner::State::compute(const StepInputs& inputs,
-                                          const model::Batch& batch,
-                                          std::int64_t drawing) {
+Result<TensorView> Runner::State::compute(const StepInputs& inputs, const model::Batch& batch) {
   ops::FillIdsArgs fill{inputs.ids.view, drawn.view(DType::kI32, {options.max_logit_rows})};
   require_valid(fill);
   ops.fill_ids(*stream, fill);
   const Result<model::StepOutput> output = model.forward(*stream, batch, store);
   FATHOM_RETURN_IF_ERROR(output.status());
-  if (drawing == 0) return output->logits;
+  return output->logits;
+}
+
+void Runner::State::adjust(Slot& slot, const TensorView& logits) {
+  AdjustInputs::choose(slot.work, slot.chosen, adjusted_rows);
+  if (adjusted_rows.empty()) return;
+  late_arena.begin(slot.late_inputs);
+  const AdjustInputs inputs = AdjustInputs::fill(late_arena, adjusted_rows, config.vocab_size);
+  late_arena.upload(*stream);
+  const ops::AdjustLogitsArgs args = inputs.args(logits.rows(0, slot.chosen.drawing));
+  require_valid(args);
+  ops.adjust_logits(*stream, args);
+}
+
+void Runner::State::sample(const StepInputs& inputs,
+                           const TensorView& logits,
+                           std::int64_t drawing) {
+  if (drawing == 0) return;
   ops::SampleArgs args;
-  args.logits = output->logits.rows(0, drawing);
+  args.logits = logits.rows(0, drawing).columns(0, drawable());
   args.temperature = inputs.temperature.view.rows(0, drawing);
   args.top_k = inputs.top_k.view.rows(0, drawing);
   args.top_p = inputs.top_p.view.rows(0, drawing);
@@ -124,7 +155,6 @@ Result<TensorView> Runner::State::compute(const StepInputs& inputs,
   args.token = drawn.view(DType::kI32, {drawing});
   require_valid(args);
   ops.sample(*stream, args);
-  return output->logits;
 }
 
 void Runner::State::score(const StepInputs& inputs,
@@ -136,7 +166,7 @@ void Runner::State::score(const StepInputs& inputs,
                         inputs.known_token.host,
                         static_cast<std::size_t>(rows - chosen.drawing) * sizeof(std::int32_t));
   ops::LogprobsArgs args;
-  args.logits = logits.rows(0, rows);
+  args.logits = logits.rows(0, rows).columns(0, drawable());
   args.temperature = inputs.temperature.view.rows(0, rows);
   args.token = drawn.view(DType::kI32, {rows});
   args.logprob = logprob.view(DType::kF32, {rows});
@@ -216,7 +246,7 @@ Result<DecodeGraph> Runner::State::capture(std::int32_t batch, std::int32_t max_
   const model::Batch padding = batch_of(inputs, max_position);
   DecodeGraph made;
   const auto enqueue = [&]() -> Status {
-    const Result<TensorView> logits = compute(inputs, padding, batch);
+    const Result<TensorView> logits = compute(inputs, padding);
     if (logits.ok()) made.logits = *logits;
     return logits.status();
   };
@@ -250,6 +280,9 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   };
   Result<InputArena> arena = InputArena::create(device, input_bytes);
   FATHOM_RETURN_IF_ERROR(arena.status().in("the engine's step buffers"));
+  const std::size_t late_bytes = AdjustInputs::bytes(options, config.vocab_size, store.pages());
+  Result<InputArena> late_arena = InputArena::create(device, late_bytes);
+  FATHOM_RETURN_IF_ERROR(late_arena.status().in("the engine's step buffers"));
   const auto pages =
       static_cast<std::size_t>(ceil_div(options.context_tokens, config::kPageTokens));
   Buffer page_table = allocate(static_cast<std::size_t>(options.max_sequences) * pages);
@@ -267,6 +300,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 options,
                                                 device.create_stream(),
                                                 std::move(arena).value(),
+                                                std::move(late_arena).value(),
                                                 std::move(page_table),
                                                 std::move(drawn),
                                                 std::move(logprob),
@@ -278,6 +312,8 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 0,
                                                 {},
                                                 {},
+                                                {},
+                                                {},
                                                 {}});
   ops.prepare(*state->stream);
   FATHOM_RETURN_IF_ERROR(state->stream->synchronize().in("the engine's step buffers"));
@@ -285,6 +321,9 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
     Result<Buffer> inputs = device.allocate_host(input_bytes);
     FATHOM_RETURN_IF_ERROR(inputs.status().in("the engine's step buffers"));
     slot.inputs = std::move(inputs).value();
+    Result<Buffer> late_inputs = device.allocate_host(late_bytes);
+    FATHOM_RETURN_IF_ERROR(late_inputs.status().in("the engine's step buffers"));
+    slot.late_inputs = std::move(late_inputs).value();
     Result<StepOutputs> outputs = StepOutputs::create(device, options.max_logit_rows);
     FATHOM_RETURN_IF_ERROR(outputs.status().in("the engine's step buffers"));
     slot.outputs = std::move(outputs).value();
@@ -331,12 +370,12 @@ void Runner::update_pages(const Sequence& sequence, std::size_t from) {
   }
 }
 
-Status Runner::launch(std::vector<Work> work) {
+Status Runner::begin(std::vector<Work> work) {
   State& state = *state_;
-  FATHOM_CHECK(state.under_way < kMaxUnderWay);
+  FATHOM_CHECK(state.under_way < kMaxUnderWay && !state.begun);
   Slot& slot = state.slots[state.next_slot];
   slot.work = std::move(work);
-  choose_logit_rows(slot.work, state.config.vocab_size, slot.chosen);
+  choose_logit_rows(slot.work, state.drawable(), slot.chosen);
   const LogitRows& chosen = slot.chosen;
   FATHOM_CHECK(chosen.count() <= state.options.max_logit_rows);
 
@@ -348,7 +387,7 @@ Status Runner::launch(std::vector<Work> work) {
   StepInputs inputs =
       StepInputs::lay_out(state.arena, rows, pair != nullptr ? rows : chosen.count());
   inputs.fill(slot.work, chosen);
-  if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen);
+  if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen, state.drawable());
   inputs.take_updates(state.arena, state.updates);
   state.arena.upload(*state.stream);
   state.apply_updates(inputs);
@@ -361,16 +400,27 @@ Status Runner::launch(std::vector<Work> work) {
   } else {
     model::Batch batch = state.batch_of(inputs, extent.max_position);
     batch.segments = state.segments;
-    const Result<TensorView> computed = state.compute(inputs, batch, chosen.drawing);
+    const Result<TensorView> computed = state.compute(inputs, batch);
     FATHOM_RETURN_IF_ERROR(computed.status());
     logits = *computed;
   }
-  if (chosen.scored) state.score(inputs, chosen, logits);
+  state.begun = Begun{inputs, logits};
+  return {};
+}
+
+void Runner::draw() {
+  State& state = *state_;
+  FATHOM_CHECK(state.begun);
+  const auto [inputs, logits] = *state.begun;
+  state.begun.reset();
+  Slot& slot = state.slots[state.next_slot];
+  state.adjust(slot, logits);
+  state.sample(inputs, logits, slot.chosen.drawing);
+  if (slot.chosen.scored) state.score(inputs, slot.chosen, logits);
   state.download_results(slot);
   slot.done->record(*state.stream);
   state.next_slot = (state.next_slot + 1) % kMaxUnderWay;
   ++state.under_way;
-  return {};
 }
 
 std::size_t Runner::under_way() const { return state_->under_way; }
@@ -394,7 +444,7 @@ Result<StepResult> Runner::collect() {
     const std::size_t at = chosen.rows[static_cast<std::size_t>(index)].work;
     const Work& work = result.work[at];
     if (!work.sequence->request.logprobs.wanted) return;
-    result.results[at].logprobs.push_back(slot.outputs.read(work, chosen, index));
+    result.results[at].logprobs.push_back(slot.outputs.read(work, chosen, index, state.drawable()));
   };
   for (std::int64_t i = chosen.drawing; i < chosen.count(); ++i) tell(i);
   for (std::int64_t i = 0; i < chosen.drawing; ++i) tell(i);

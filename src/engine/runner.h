@@ -26,6 +26,7 @@ struct RunnerOptions {
   // Batch sizes that get a graph, ascending; the device must capture graphs when there are any.
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
+  std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
 };
 
 // Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i
@@ -52,8 +53,8 @@ struct StepResult {
 };
 
 // Runs steps on one device: puts the rows of many sequences together, calls the model and draws the
-// next tokens. A step may be launched while the one before it is still under way: the tokens that
-// this one draws reach the next on the device. All memory is taken at the start.
+// next tokens. A step may be begun, and drawn from, while the one before it is still under way: the
+// tokens that this one draws reach the next on the device. All memory is taken at the start.
 //
 // Threads: the engine's thread alone.
 class Runner {
@@ -78,18 +79,25 @@ class Runner {
   Status capture_graphs();
 
   // Tells the page table that `sequence` holds other pages than before from index `from` on; holds
-  // from the next launch on. Requires sequence.slot in [0, max_sequences).
+  // from the next begin() on. Requires sequence.slot in [0, max_sequences).
   void update_pages(const Sequence& sequence, std::size_t from);
 
-  // The code that stands for the token drawn by the `index`-th Work that draws of the last launched
-  // step, until its number is known.
+  // The code that stands for the token drawn by the `index`-th Work that draws of the last step
+  // that was drawn from, until its number is known.
   static wire::TokenId code_of_drawn(std::int32_t index) { return -1 - index; }
 
-  // Enqueues one step. Tokens of a sequence may be codes of the step launched before. A failure
-  // leaves nothing enqueued that matters. Requires one Work per sequence, rows within the options,
-  // pages for all rows, and fewer than kMaxUnderWay steps under way.
-  Status launch(std::vector<Work> work);
+  // Enqueues a step as far as its logits. Tokens of a sequence may be codes of the step before. A
+  // failure leaves nothing enqueued that matters. Requires that draw() followed the last begin(),
+  // one Work per sequence, rows within the options, pages for all rows, and fewer than kMaxUnderWay
+  // steps under way.
+  Status begin(std::vector<Work> work);
+  // Enqueues the rest of the step that was begun: what is done to its logits, the draws, the
+  // log-probabilities. The step before may have been collected since; where an answer's tokens have
+  // a say in its next (Sequence::draws_late) it must have been. Sequences that ended meanwhile are
+  // drawn for, too.
+  void draw();
 
+  // Steps that were drawn from and not collected.
   std::size_t under_way() const;
 
   // Waits for the oldest step under way. A failure is the device's or the model's and leaves the

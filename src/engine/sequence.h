@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "cache/page_pool.h"
+#include "engine/adjustments.h"
+#include "grammar/compiler.h"
 #include "wire/messages.h"
 
 namespace fathom::engine {
@@ -25,16 +28,24 @@ struct Sequence {
   std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
   std::int32_t slot = -1;            // row of the page table while running, else -1
+  std::int64_t admission = 0;        // its number among all, while running
   std::vector<cache::PageId> pages;  // held while running, in order of positions
   std::int32_t unpublished = 0;      // generated tokens that no output carries yet
   std::vector<wire::PositionLogprobs> prompt_logprobs;  // of positions told, until published
   std::vector<wire::PositionLogprobs> logprobs;         // of the unpublished tokens
+  Adjustments adjustments;
+  std::shared_ptr<grammar::Compilation> compilation;  // of its constraint, while it is waited for
+  std::unique_ptr<grammar::Matcher> matcher;          // of its constraint
+  bool constrained = false;                           // from the next token on
+  bool ended = false;                                 // it has had its last output
 
   std::int32_t known() const { return static_cast<std::int32_t>(tokens.size()); }
   std::int32_t generated() const { return known() - prompt_tokens; }
   bool running() const { return slot >= 0; }
   // Whether its last token is drawn or under way.
   bool drawn_out() const { return generated() >= max_new_tokens; }
+  // Whether what is done to its next logits depends on a token that is pending.
+  bool draws_late() const { return pending > 0 && (matcher != nullptr || adjustments.penalizes()); }
 
   // Without those that are pending.
   std::int32_t told() const { return generated() - pending; }
@@ -44,6 +55,7 @@ struct Sequence {
     *(tokens.end() - pending) = token;
     --pending;
     ++unpublished;
+    if (adjustments.penalizes()) adjustments.add(token);
   }
 
   // The first row whose logits are wanted for the prompt's log-probabilities, or prompt_tokens - 1

@@ -1,11 +1,12 @@
 #include "engine/step_io.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 namespace fathom::engine {
 
-void choose_logit_rows(std::span<const Work> work, std::int32_t vocab, LogitRows& chosen) {
+void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitRows& chosen) {
   chosen = {std::move(chosen.rows), 0, false, 0, 0};
   chosen.rows.clear();
   std::int32_t row = 0;
@@ -28,7 +29,7 @@ void choose_logit_rows(std::span<const Work> work, std::int32_t vocab, LogitRows
     const wire::LogprobParams& wanted = work[each.work].sequence->request.logprobs;
     if (!wanted.wanted) continue;
     chosen.scored = true;
-    chosen.top = std::max(chosen.top, std::min(wanted.top, vocab));
+    chosen.top = std::max(chosen.top, std::min(wanted.top, drawable));
     chosen.asked = std::max(chosen.asked, static_cast<std::int32_t>(wanted.token_ids.size()));
   }
   FATHOM_CHECK(chosen.top <= kMaxTopLogprobs && chosen.asked <= kMaxAskedLogprobs);
@@ -108,14 +109,15 @@ void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
 
 void StepInputs::take_scores(InputArena& arena,
                              std::span<const Work> work,
-                             const LogitRows& chosen) {
+                             const LogitRows& chosen,
+                             std::int32_t drawable) {
   known_token = arena.take<std::int32_t>(chosen.count() - chosen.drawing);
   for (std::int64_t i = chosen.drawing; i < chosen.count(); ++i) {
     const LogitRow& row = chosen.rows[static_cast<std::size_t>(i)];
     const wire::TokenId token =
         work[row.work].sequence->tokens[static_cast<std::size_t>(row.position)];
     FATHOM_CHECK(token >= 0);  // a prompt's
-    known_token.host[i - chosen.drawing] = token;
+    known_token.host[i - chosen.drawing] = token < drawable ? token : 0;
   }
   if (chosen.asked == 0) return;
   asked = arena.take<std::int32_t>(chosen.count(), chosen.asked);
@@ -123,8 +125,10 @@ void StepInputs::take_scores(InputArena& arena,
     const LogitRow& row = chosen.rows[static_cast<std::size_t>(i)];
     const auto& wanted = work[row.work].sequence->request.logprobs.token_ids;
     std::int32_t* const to = asked.host + i * chosen.asked;
-    std::fill_n(std::copy(wanted.begin(), wanted.end(), to),
-                chosen.asked - static_cast<std::int32_t>(wanted.size()), -1);
+    std::int32_t* const end =
+        std::transform(wanted.begin(), wanted.end(), to,
+                       [drawable](wire::TokenId id) { return id < drawable ? id : -1; });
+    std::fill(end, to + chosen.asked, -1);
   }
 }
 
@@ -154,11 +158,15 @@ Result<StepOutputs> StepOutputs::create(Device& device, std::int64_t max_logit_r
 
 wire::PositionLogprobs StepOutputs::read(const Work& work,
                                          const LogitRows& chosen,
-                                         std::int64_t index) const {
+                                         std::int64_t index,
+                                         std::int32_t drawable) const {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
   const wire::LogprobParams& params = work.sequence->request.logprobs;
+  const auto position =
+      static_cast<std::size_t>(chosen.rows[static_cast<std::size_t>(index)].position);
   wire::PositionLogprobs told;
-  told.id = token[index];
-  told.logprob = logprob[index];
+  told.id = index < chosen.drawing ? token[index] : work.sequence->tokens[position];
+  told.logprob = told.id < drawable ? logprob[index] : kNever;
   const std::int32_t top = std::min(params.top, chosen.top);
   for (std::int32_t i = 0; i < top; ++i) {
     const std::int64_t at = index * chosen.top + i;
@@ -166,7 +174,8 @@ wire::PositionLogprobs StepOutputs::read(const Work& work,
   }
   for (std::size_t i = 0; i < params.token_ids.size(); ++i) {
     const std::int64_t at = index * chosen.asked + static_cast<std::int64_t>(i);
-    told.asked.push_back({params.token_ids[i], asked_logprobs[at]});
+    const wire::TokenId id = params.token_ids[i];
+    told.asked.push_back({id, id < drawable ? asked_logprobs[at] : kNever});
   }
   return told;
 }

@@ -30,7 +30,8 @@ struct LogitRows {
   std::int32_t asked = 0;  // the most tokens that one asks for
   std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
 };
-void choose_logit_rows(std::span<const Work> work, std::int32_t vocab, LogitRows& chosen);
+// `drawable`: tokens that a top log-probability may be of.
+void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitRows& chosen);
 
 // A cell of the page table: its index in the flat table, and the page that is there from now on.
 struct PageUpdate {
@@ -68,7 +69,12 @@ struct StepInputs {
   static StepInputs lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows);
   void fill(std::span<const Work> work, const LogitRows& chosen);
   // The arrays after them.
-  void take_scores(InputArena& arena, std::span<const Work> work, const LogitRows& chosen);
+  // Log-probabilities are made of the tokens below `drawable`; the others are taken out here, and
+  // StepOutputs::read() tells -infinity for them.
+  void take_scores(InputArena& arena,
+                   std::span<const Work> work,
+                   const LogitRows& chosen,
+                   std::int32_t drawable);
   void take_updates(InputArena& arena, std::span<const PageUpdate> updates);
 };
 
@@ -83,7 +89,10 @@ struct StepOutputs {
 
   static Result<StepOutputs> create(Device& device, std::int64_t max_logit_rows);
   // Log-probabilities of logit row `index`, as its request wants them.
-  wire::PositionLogprobs read(const Work& work, const LogitRows& chosen, std::int64_t index) const;
+  wire::PositionLogprobs read(const Work& work,
+                              const LogitRows& chosen,
+                              std::int64_t index,
+                              std::int32_t drawable) const;
 };
 
 }  // namespace fathom::engine

@@ -36,6 +36,7 @@ class OpSet {
   virtual void silu_mul(Stream& stream, const SiluMulArgs& args) const = 0;
   virtual void rope(Stream& stream, const RopeArgs& args) const = 0;
   virtual void argmax(Stream& stream, const ArgmaxArgs& args) const = 0;
+  virtual void adjust_logits(Stream& stream, const AdjustLogitsArgs& args) const = 0;
   virtual void sample(Stream& stream, const SampleArgs& args) const = 0;
   virtual void logprobs(Stream& stream, const LogprobsArgs& args) const = 0;
 

@@ -6,14 +6,45 @@
 namespace fathom::ops {
 
 // Drawing tokens, and the log-probabilities of tokens, from rows of logits (docs/arithmetic.md 8
-// and 14). Logits already carry penalties, biases and masks; a masked token's is -infinity. Nothing
-// here depends on the other rows. Any operand with zero rows is a no-op; rows may be strided.
+// and 14). adjust_logits gives logits their penalties, biases and masks first; a masked token's is
+// -infinity. Nothing here depends on the other rows. Any operand with zero rows is a no-op; rows
+// may be strided.
 
 // Below this a temperature means greedy.
 constexpr float kGreedyTemperature = 1e-6F;
 
 // The most tokens that a draw's exact sum has room for.
 constexpr std::int64_t kMaxSampledVocab = std::int64_t{1} << 23;
+
+// Changes some rows of logits before tokens are drawn from them. A row has entries, for single
+// tokens, and perhaps a mask with a bit for every token:
+//
+//   count > 0:   x = x - (frequency * count + presence), then x = x < 0 ? x * repetition
+//                                                                       : x / repetition
+//   count == -1: x = -infinity: banned
+//   mask bit 0:  x = -infinity
+//   then         x = x + bias
+//
+// in float32, each step rounded, nothing fused (docs/arithmetic.md 14). Rows and tokens that are
+// not named keep their bits. Work is in proportion to the entries, and to the vocabulary for rows
+// with a mask.
+struct AdjustLogitsArgs {
+  TensorView logits;     // [rows, vocab] f32, read and written
+  TensorView row;        // [adjusted] i32: of logits, each in [0, rows), none twice
+  TensorView penalties;  // [adjusted, 3] f32, finite: frequency, presence, repetition > 0
+
+  // Row i has the entries [first_entry[i], first_entry[i + 1]).
+  TensorView first_entry;  // [adjusted + 1] i32, ascending, from 0 to entries
+  TensorView token;        // [entries] i32, each in [0, vocab), none twice in a row
+  TensorView count;        // [entries] i32 >= -1
+  TensorView bias;         // [entries] f32, finite
+
+  // Bit b of word w stands for token 32 w + b: 0 is masked. Bits past the vocabulary say nothing.
+  // Both or neither.
+  TensorView mask_row;  // [adjusted] i32: of mask, or -1 for none; or absent
+  TensorView mask;      // [masks, ceil(vocab / 32)] i32; or absent
+};
+Status validate(const AdjustLogitsArgs& args);
 
 // Draws one token a row from softmax(logits / temperature) over the tokens that the filters keep.
 //

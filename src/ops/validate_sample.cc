@@ -47,6 +47,30 @@ Status validate(const SampleArgs& args) {
   return match(args.token, "token", {&rows}, numbers);
 }
 
+Status validate(const AdjustLogitsArgs& args) {
+  constexpr std::int64_t kWordBits = 32;
+  OneDType numbers = integers();
+  OneDType values = floats();
+  Dim rows("rows");
+  Dim vocab("vocab");
+  Dim adjusted("adjusted");
+  Dim entries("entries");
+  Dim penalties("penalties", 3);
+  FATHOM_RETURN_IF_ERROR(match(args.logits, "logits", {&rows, &vocab}, values));
+  FATHOM_RETURN_IF_ERROR(match(args.row, "row", {&adjusted}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.penalties, "penalties", {&adjusted, &penalties}, values));
+  Dim ends("ends", adjusted.size() + 1);
+  FATHOM_RETURN_IF_ERROR(match(args.first_entry, "first_entry", {&ends}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&entries}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.count, "count", {&entries}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.bias, "bias", {&entries}, values));
+  if (!args.mask_row.present() && !args.mask.present()) return {};
+  Dim masks("masks");
+  Dim words("words", (vocab.size() + kWordBits - 1) / kWordBits);
+  FATHOM_RETURN_IF_ERROR(match(args.mask_row, "mask_row", {&adjusted}, numbers));
+  return match(args.mask, "mask", {&masks, &words}, numbers);
+}
+
 Status validate(const LogprobsArgs& args) {
   OneDType numbers = integers();
   OneDType values = floats();

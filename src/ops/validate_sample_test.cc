@@ -52,6 +52,40 @@ TEST(ValidateSample, WantsAVocabularyThatItsSumHasRoomFor) {
                                 "logits is bf16, wanted f32"}});
 }
 
+TEST(ValidateAdjustLogits, WantsAnEndMoreThanRowsAndMasksInPairs) {
+  AdjustLogitsArgs right;
+  right.logits = view(kF32, {8, 100});
+  right.row = view(kI32, {3});
+  right.penalties = view(kF32, {3, 3});
+  right.first_entry = view(kI32, {4});
+  right.token = view(kI32, {20});
+  right.count = view(kI32, {20});
+  right.bias = view(kF32, {20});
+
+  expect_messages<AdjustLogitsArgs>(
+      right, {{[](auto& a) {
+                 a.mask_row = view(kI32, {3});
+                 a.mask = view(kI32, {2, 4});
+               },
+               ""},
+              {[](auto& a) {
+                 a.logits = view(kBF16, {8, 100});
+               },
+               "logits is bf16, wanted f32"},
+              {[](auto& a) {
+                 a.penalties = view(kF32, {3, 2});
+               },
+               "penalties: penalties is 2, was 3"},
+              {[](auto& a) { a.first_entry = view(kI32, {3}); }, "first_entry: ends is 3, was 4"},
+              {[](auto& a) { a.bias = view(kF32, {19}); }, "bias: entries is 19, was 20"},
+              {[](auto& a) { a.mask_row = view(kI32, {3}); }, "mask is absent"},
+              {[](auto& a) {
+                 a.mask_row = view(kI32, {3});
+                 a.mask = view(kI32, {2, 3});
+               },
+               "mask: words is 3, was 4"}});
+}
+
 TEST(ValidateLogprobs, TakesTopAndAskedTokensInPairs) {
   LogprobsArgs right;
   right.logits = view(kF32, {4, 8});

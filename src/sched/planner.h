@@ -14,7 +14,8 @@ namespace fathom::sched {
 // next token. A sequence that waits, new or retracted, has computed = pages = 0: what a retracted
 // one had generated is part of what it computes again.
 struct SequenceView {
-  wire::RequestId id = 0;            // ascending in age: the lower is the older
+  std::uint64_t id = 0;              // ascending in age, or whatever decides who is served first
+                                     // (sched/order.h): the lower is the older
   bool running = false;              // holds pages; else it waits with none
   std::int32_t known = 0;            // >= 1
   std::int32_t computed = 0;         // < known
@@ -40,7 +41,7 @@ struct Budget {
 
 // Rows [first, first + rows) of one sequence.
 struct PlannedRows {
-  wire::RequestId id = 0;
+  std::uint64_t id = 0;
   std::int32_t first = 0;
   std::int32_t rows = 0;        // >= 1
   std::int32_t new_pages = 0;   // to take from the pool before the step
@@ -51,7 +52,7 @@ struct PlannedRows {
 
 struct StepPlan {
   // Youngest first. They give all pages back and wait again, before anything else.
-  std::vector<wire::RequestId> retract;
+  std::vector<std::uint64_t> retract;
   // Decode rows, then prompt rows of running sequences, then of admitted ones; ids ascending in
   // each. At most one entry per sequence.
   std::vector<PlannedRows> rows;

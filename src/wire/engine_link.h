@@ -46,8 +46,8 @@ class EnginePort {
   virtual ~EnginePort() = default;
 
   // What the node process has sent since the last call, in the order in which it came. With
-  // `wait`, sleeps until there is something or the link is closed. `deadline_ns` (of now_ns(); 0:
-  // none) bounds the sleep.
+  // `wait`, sleeps until there is something, the waker was called or the link is closed.
+  // `deadline_ns` (of now_ns(); 0: none) bounds the sleep.
   virtual std::vector<ToEngine> receive(bool wait, std::int64_t deadline_ns) = 0;
 
   // Whether the node process wants the engine to end.
@@ -58,6 +58,10 @@ class EnginePort {
   virtual void publish(std::vector<TokenOutput> outputs) = 0;
 
   virtual void publish_load(const EngineLoad& load) = 0;
+
+  // What makes a receive() that waits return, or the next one that would. It may be called from any
+  // thread and at any time, also when the link is gone.
+  virtual std::function<void()> waker() = 0;
 
   // The engine's last word, whatever ended it: requests that have had no last output, received or
   // not, end with Finish::kAbort and `why`, and submit() is refused with `why`'s message. Nothing
@@ -90,7 +94,7 @@ class InprocLink {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // wakers hold it, too
 };
 
 }  // namespace fathom::wire

@@ -39,7 +39,7 @@ void merge(TokenOutput& output, TokenOutput later) {
 
 }  // namespace
 
-struct InprocLink::State final : EngineClient, EnginePort {
+struct InprocLink::State final : EngineClient, EnginePort, std::enable_shared_from_this<State> {
   // A request that submit() took and whose last output has not been taken.
   struct Request {
     bool aborted = false;
@@ -62,6 +62,7 @@ struct InprocLink::State final : EngineClient, EnginePort {
   bool closed() const override;
   void publish(std::vector<TokenOutput> outputs) override;
   void publish_load(const EngineLoad& load) override;
+  std::function<void()> waker() override;
   void end(const Status& why) override;
 
   void close();
@@ -78,7 +79,8 @@ struct InprocLink::State final : EngineClient, EnginePort {
   std::unordered_map<RequestId, Request> requests;
   EngineLoad latest_load;
   bool is_closed = false;
-  Status ended;  // not ok: the engine is gone
+  bool woken = false;  // since the last receive()
+  Status ended;        // not ok: the engine is gone
 };
 
 Status InprocLink::State::submit(GenerateRequest request) {
@@ -130,14 +132,25 @@ EngineLoad InprocLink::State::load() const {
 
 std::vector<ToEngine> InprocLink::State::receive(bool wait, std::int64_t deadline_ns) {
   std::unique_lock lock(mutex);
-  const auto something = [this] { return is_closed || !to_engine.empty(); };
+  const auto something = [this] { return is_closed || woken || !to_engine.empty(); };
   if (wait && deadline_ns == 0) {
     to_engine_or_closed.wait(lock, something);
   } else if (wait) {
     const std::chrono::steady_clock::time_point deadline{std::chrono::nanoseconds(deadline_ns)};
     to_engine_or_closed.wait_until(lock, deadline, something);
   }
+  woken = false;
   return std::exchange(to_engine, {});
+}
+
+std::function<void()> InprocLink::State::waker() {
+  return [state = shared_from_this()] {
+    {
+      const std::lock_guard lock(state->mutex);
+      state->woken = true;
+    }
+    state->to_engine_or_closed.notify_one();
+  };
 }
 
 bool InprocLink::State::closed() const {
@@ -219,7 +232,7 @@ void InprocLink::State::close() {
 }
 
 InprocLink::InprocLink(std::size_t max_unfinished, std::function<void()> on_output)
-    : state_(std::make_unique<State>(max_unfinished, std::move(on_output))) {}
+    : state_(std::make_shared<State>(max_unfinished, std::move(on_output))) {}
 
 InprocLink::~InprocLink() = default;
 

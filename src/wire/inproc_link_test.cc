@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <random>
@@ -83,6 +84,22 @@ TEST(InprocLink, AReceiveThatMayNotWaitLongerReturnsNothing) {
 
   EXPECT_THAT(l.port.receive(/*wait=*/true, now_ns() - 1), IsEmpty());
   EXPECT_THAT(l.port.receive(/*wait=*/true, now_ns() + 1000), IsEmpty());
+}
+
+TEST(InprocLink, AWakerEndsTheWaitAlsoBeforeItBeganAndWhenTheLinkIsGone) {
+  std::function<void()> waker;
+  {
+    CountedLink l;
+    waker = l.port.waker();
+    waker();
+    EXPECT_THAT(l.port.receive(/*wait=*/true, 0), IsEmpty());
+
+    std::thread other([&] { waker(); });
+    EXPECT_THAT(l.port.receive(/*wait=*/true, 0), IsEmpty());
+    other.join();
+    EXPECT_THAT(l.port.receive(/*wait=*/true, now_ns() + 1000), IsEmpty());
+  }
+  waker();
 }
 
 TEST(InprocLink, ARequestCountsUntilItsLastOutputIsTaken) {

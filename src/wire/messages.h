@@ -70,6 +70,7 @@ struct GenerateRequest {
   bool stream = false;  // false: one TokenOutput, when the request is finished
   std::int32_t stream_interval =
       1;                         // tokens between two outputs of a stream, besides first and last
+  std::int32_t priority = 0;     // higher is sooner, where the engine minds priorities
   std::int64_t deadline_ns = 0;  // of base Clock: the request ends with kDeadlineExceeded; 0: never
 };
 
@@ -85,7 +86,8 @@ struct TokenLogprob {
 };
 
 // Log-probabilities at one position, of log softmax(logits / temperature) before any filter (a
-// greedy request: temperature 1).
+// greedy request: temperature 1). Logits of an answer carry penalties, masks and biases, those of a
+// prompt do not.
 struct PositionLogprobs {
   TokenId id = 0;                   // the token that stands there
   float logprob = 0;                // NaN for the first position of a prompt: nothing precedes it
@@ -114,6 +116,7 @@ struct TokenOutput {
 struct EngineLoad {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
+  std::int32_t waiting_for_grammar = 0;  // whose constraint is being compiled; beside `waiting`
   std::int32_t pages_used = 0;
   std::int32_t pages = 0;
   std::int64_t steps = 0;             // since the start

@@ -13,8 +13,10 @@
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
+#include "support/adjusted_request.h"
 #include "support/answer_bits.h"
 #include "support/engine_runner.h"
+#include "support/step_grammar.h"
 
 namespace fathom::gpu_test {
 namespace {
@@ -81,8 +83,12 @@ wire::GenerateRequest random_request(std::mt19937& random, const Case& each, boo
 
 class GpuEngine : public testing::TestWithParam<Case> {
  protected:
-  static EngineRunnerOptions options() {
+  static constexpr wire::TokenId kEnd = 509;
+
+  EngineRunnerOptions options() {
     EngineRunnerOptions options;
+    options.engine.compiler = &compiler_;
+    options.engine.end_tokens = {kEnd};
     options.kv_cache_dtype = GetParam().kv_cache_dtype;
     options.threads = 12;
     options.pages = 400;
@@ -102,6 +108,9 @@ class GpuEngine : public testing::TestWithParam<Case> {
     for (const wire::RequestId id : ids) outputs.push_back(engine.wait(id));
     return outputs;
   }
+
+ private:
+  test_support::StepCompiler compiler_{GetParam().vocab, {kEnd}};
 };
 
 TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
@@ -112,10 +121,12 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
   ASSERT_NE(root, "") << "set " << GetParam().variable;
   const std::string folder = root + "/" + GetParam().folder;
   std::mt19937 random(20251125);
+  std::mt19937 adjustments(1);
   std::vector<wire::GenerateRequest> requests;
   requests.reserve(static_cast<std::size_t>(GetParam().requests));
   for (int i = 0; i < GetParam().requests; ++i) {
     requests.push_back(random_request(random, GetParam(), i == GetParam().requests / 2));
+    test_support::adjust_at_random(adjustments, GetParam().vocab, requests.back());
   }
   std::vector<wire::TokenOutput> expected;
   {

@@ -6,8 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "support/adjusted_request.h"
 #include "support/answer_bits.h"
 #include "support/engine_runner.h"
+#include "support/step_grammar.h"
 
 // What a request gets does not depend on its company: 200 requests in random order, with aborts and
 // a pool that is too small for those that run, give the bits that each gives alone.
@@ -29,6 +31,7 @@ struct Case {
 };
 
 constexpr std::int32_t kVocab = 512;
+constexpr wire::TokenId kEnd = 509;
 
 std::int32_t between(std::mt19937& random, std::int32_t low, std::int32_t high) {
   return low + static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(high - low + 1));
@@ -87,8 +90,10 @@ class EngineEquality : public testing::TestWithParam<Case> {
  protected:
   // `crowded`: many at once in small chunks over few pages; else one at a time, prompts in one
   // chunk, room for everything.
-  static EngineRunnerOptions options(bool crowded) {
+  EngineRunnerOptions options(bool crowded) {
     EngineRunnerOptions options;
+    options.engine.compiler = &compiler_;
+    options.engine.end_tokens = {kEnd};
     options.kv_cache_dtype = GetParam().kv_cache_dtype;
     options.threads = crowded ? GetParam().threads : 1;
     options.pages = crowded ? 12 : 64;
@@ -100,6 +105,9 @@ class EngineEquality : public testing::TestWithParam<Case> {
     return options;
   }
   static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
+
+ private:
+  test_support::StepCompiler compiler_{kVocab, {kEnd}};
 };
 
 TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
@@ -110,7 +118,11 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   std::mt19937 random(seed);
   std::vector<wire::GenerateRequest> requests;
   requests.reserve(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) requests.push_back(random_request(random));
+  std::mt19937 adjustments(seed);
+  for (int i = 0; i < count; ++i) {
+    requests.push_back(random_request(random));
+    test_support::adjust_at_random(adjustments, kVocab, requests.back());
+  }
 
   std::vector<wire::TokenOutput> alone;
   {

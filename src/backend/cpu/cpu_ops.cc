@@ -27,6 +27,9 @@ class CpuOps final : public ops::OpSet {
   void silu_mul(Stream& s, const ops::SiluMulArgs& a) const override { cpu::silu_mul(of(s), a); }
   void rope(Stream& s, const ops::RopeArgs& a) const override { cpu::rope(of(s), a); }
   void argmax(Stream& s, const ops::ArgmaxArgs& a) const override { cpu::argmax(of(s), a); }
+  void adjust_logits(Stream& s, const ops::AdjustLogitsArgs& a) const override {
+    cpu::adjust_logits(of(s), a);
+  }
   void sample(Stream& s, const ops::SampleArgs& a) const override { cpu::sample(of(s), a); }
   void logprobs(Stream& s, const ops::LogprobsArgs& a) const override { cpu::logprobs(of(s), a); }
 

@@ -17,7 +17,8 @@ void scatter(CpuStream& stream, const ops::ScatterArgs& args);
 void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args);
 void rope(CpuStream& stream, const ops::RopeArgs& args);
 
-// logprobs.cc, sample.cc
+// adjust_logits.cc, logprobs.cc, sample.cc
+void adjust_logits(CpuStream& stream, const ops::AdjustLogitsArgs& args);
 void argmax(CpuStream& stream, const ops::ArgmaxArgs& args);
 void logprobs(CpuStream& stream, const ops::LogprobsArgs& args);
 void sample(CpuStream& stream, const ops::SampleArgs& args);

@@ -122,6 +122,9 @@ class CudaOps final : public ops::OpSet {
   void combine(Stream& s, const ops::CombineArgs& a) const override {
     launch(s, cuda::combine, a, "combine", a.y);
   }
+  void adjust_logits(Stream& s, const ops::AdjustLogitsArgs& a) const override {
+    launch(s, cuda::adjust_logits, a, "adjust_logits", a.row);
+  }
   void sample(Stream& s, const ops::SampleArgs& a) const override {
     launch(s, cuda::sample, a, "sample", a.logits);
   }
