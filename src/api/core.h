@@ -94,13 +94,16 @@ using Answer = http::Response (*)(const Core& core, const Json& body);
 void start_work(Core& core, Arrival arrival, Answer answer);
 
 // Appends the requests of one prompt to `out`, one for each sample, with a seed drawn for them when
-// there is none. Refuses what context and pool cannot hold; `rid` is for the message.
+// there is none. What context and pool cannot hold is refused, or, where the service is set to,
+// shortened: the prompt loses its end. `rid` is for the message. `watched`: the node process may
+// end the answer (AnswerOptions::ends_by_text), so its tokens are wanted as they come.
 std::optional<Refusal> add_prompt(Core& core,
                                   Prepared& out,
                                   const std::string& rid,
                                   std::vector<wire::TokenId> prompt,
                                   const SamplingFields& sampling,
-                                  const wire::LogprobParams& logprobs);
+                                  const wire::LogprobParams& logprobs,
+                                  bool watched);
 
 // The 32 hexadecimal digits that name a request without a rid.
 std::string random_id();
