@@ -62,9 +62,15 @@ struct Core {
         throughput(now_ns()),
         registry(engine_in),
         health(registry, options.health_timeout),
-        work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes) {}
+        work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes) {
+    // Checked by whoever made the options (check_preferred_sampling).
+    if (Result<Json> json = parse_json(options.preferred_sampling); json.ok()) {
+      preferred_sampling = std::move(*json);
+    }
+  }
 
   const ServiceOptions options;
+  Json preferred_sampling;           // an object, or null
   const text::Tokenizer* tokenizer;  // null: token ids alone
   wire::EngineClient& engine;
   Service::Timer timer;
@@ -116,15 +122,20 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
 std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& out);
 http::Response tokenize(const Core& core, const Json& body);
 http::Response detokenize(const Core& core, const Json& body);
+http::Response parse_function_call(const Core& core, const Json& body);
+http::Response separate_reasoning(const Core& core, const Json& body);
 
 // Endpoints that tell what there is (info.cc). None waits.
 http::Response list_models(Core& core, const http::Request& request);
 http::Response get_model(Core& core, const http::Request& request);
 http::Response model_info(Core& core, const http::Request& request);
 http::Response server_info(Core& core, const http::Request& request);
-http::Response get_load(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);
 http::Response abort_request(Core& core, const http::Request& request);
+
+// How much there is to do (load_info.cc). Neither waits.
+http::Response get_load(Core& core, const http::Request& request);
+http::Response get_loads(Core& core, const http::Request& request);
 
 // Answers a request by its path and method (routes.cc).
 void route(Core& core, Arrival arrival);

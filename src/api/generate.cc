@@ -97,7 +97,15 @@ std::optional<Refusal> read_item_sampling(const Core& core, const Json& value, I
   if (!value.is_null() && !value.is_object()) {
     return Refusal::shape("sampling_params: " + wrong_json_kind("an object", value));
   }
-  FieldReader fields(value.is_null() ? nothing : value, "sampling_params.");
+  Json merged;
+  if (core.preferred_sampling.is_object()) {
+    merged = core.preferred_sampling;
+    if (value.is_object()) {
+      for (const JsonMember& member : *value.as_object()) merged.set(member.key, member.value);
+    }
+  }
+  const Json& own = value.is_null() ? nothing : value;
+  FieldReader fields(merged.is_null() ? own : merged, "sampling_params.");
   item.sampling = read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, core.options);
   item.told.options = std::make_shared<const AnswerOptions>(item.sampling.answer_options());
   return fields.refusal();

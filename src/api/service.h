@@ -66,6 +66,10 @@ struct ServiceOptions {
   double cache_gigabytes = 0;
 };
 
+// Whether `preferred_sampling` is something that every request can start from. kInvalidArgument
+// names the member.
+Status check_preferred_sampling(const ServiceOptions& options);
+
 enum class ServiceState : std::uint8_t {
   kStarting,  // generates (for the warm-up), /health says 503
   kUp,
