@@ -22,6 +22,7 @@ void Call::begin(Prepared& prepared) {
   reply_ = std::move(prepared.reply);
   stream_ = prepared.stream;
   waiting_ = static_cast<std::uint32_t>(prepared.requests.size());
+  over_.assign(waiting_, false);
 }
 
 void Call::set_ids(wire::RequestId first, std::uint32_t count) {
@@ -50,11 +51,8 @@ void Call::fail(const Refusal& refusal) {
 
 Call::Next Call::take(std::uint32_t index, const wire::TokenOutput& output) {
   const std::lock_guard lock(mutex_);
-  if (output.finish != wire::Finish::kNone) {
-    FATHOM_CHECK(waiting_ > 0);
-    --waiting_;
-  }
-  if (answered_) return Next::kGoOn;
+  // What an engine says that was further than the answer's end is nobody's.
+  if (answered_ || over_[index]) return Next::kGoOn;
   if (gone_) {
     end();
     return Next::kAbortRest;
@@ -66,9 +64,13 @@ Call::Next Call::take(std::uint32_t index, const wire::TokenOutput& output) {
     fail(Refusal::of(output.error));
     return Next::kAbortRest;
   }
-  reply_->take(index, output, pending_);
+  const bool over = reply_->take(index, output, pending_);
+  FATHOM_CHECK(over || output.finish == wire::Finish::kNone);
+  if (!over) return Next::kGoOn;
+  over_[index] = true;
+  --waiting_;
   if (stream_ && waiting_ == 0) reply_->close(pending_);
-  return Next::kGoOn;
+  return output.finish == wire::Finish::kNone ? Next::kAbortSample : Next::kGoOn;
 }
 
 Call::Next Call::flush() {

@@ -21,8 +21,9 @@ class Reply {
  public:
   virtual ~Reply() = default;
   // The next output of the sample `index`, counted over prompts first. A stream appends its events
-  // to `events`.
-  virtual void take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) = 0;
+  // to `events`. Returns whether the sample's answer is over; that may be before the engine says
+  // so, and nothing more is taken for it.
+  virtual bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) = 0;
   // After the last output of every sample: the events that end a stream.
   virtual void close(std::string& events) = 0;
   // The same moment of an answer that is no stream: its body.
@@ -73,7 +74,8 @@ class Call {
 
   enum class Next : std::uint8_t {
     kGoOn,
-    kAbortRest,  // nobody wants what may still come
+    kAbortRest,    // nobody wants what may still come
+    kAbortSample,  // … of this sample: its answer is over
   };
   // One output of the sample `index`. Its text is kept until flush().
   Next take(std::uint32_t index, const wire::TokenOutput& output);
@@ -89,7 +91,8 @@ class Call {
   const ErrorForm form_;
   std::unique_ptr<Reply> reply_;
   std::string pending_;        // events that wait for flush()
-  std::uint32_t waiting_ = 0;  // samples whose last output has not come
+  std::vector<bool> over_;     // by sample: its answer is
+  std::uint32_t waiting_ = 0;  // samples whose answer is not over
   bool stream_ = false;
   bool started_ = false;   // headers are out
   bool answered_ = false;  // nothing more is written

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace fathom::api {
 
@@ -61,20 +63,83 @@ std::optional<std::int32_t> read_max_tokens(FieldReader& fields) {
   return static_cast<std::int32_t>(most);
 }
 
-void check_tool_choice(FieldReader& fields) {
+namespace {
+
+void read_messages(FieldReader& fields, ChatRequest& out) {
+  const Json* given = fields.find("messages");
+  if (given == nullptr) {
+    fields.refuse(Refusal::shape("messages: is missing"));
+    return;
+  }
+  if (!given->is_array()) {
+    fields.refuse_kind("messages", *given, "an array");
+    return;
+  }
+  out.messages = *given->as_array();
+  for (Json& message : out.messages) {
+    const Json* role = message.find("role");
+    if (role == nullptr || !role->is_string()) continue;
+    std::string name = *role->as_string();
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (name != *role->as_string()) message.set("role", Json::string(std::move(name)));
+  }
+}
+
+void read_tools(FieldReader& fields, ChatRequest& out) {
+  const Json* given = fields.find("tools");
+  if (given == nullptr) return;
+  if (given->is_array()) {
+    out.tools = *given->as_array();
+  } else {
+    fields.refuse_kind("tools", *given, "an array");
+  }
+}
+
+// The function that the object names.
+void read_named_choice(FieldReader& fields, const Json& value, ToolChoice& out) {
+  const Json* function = value.find_set("function");
+  const Json* name = function == nullptr ? nullptr : function->find("name");
+  if (name == nullptr || !name->is_string()) {
+    fields.refuse(
+        Refusal::shape(R"(tool_choice: expected {"type": "function", "function": {"name": …}})"));
+    return;
+  }
+  out.kind = ToolChoice::Kind::kNamed;
+  out.name = *name->as_string();
+}
+
+void read_tool_choice(FieldReader& fields, ToolChoice& out) {
   constexpr std::string_view kName = "tool_choice";
   const Json* value = fields.find(kName);
   if (value == nullptr) return;
+  if (value->is_object()) {
+    read_named_choice(fields, *value, out);
+    return;
+  }
   const std::string* word = value->as_string();
-  if (word == nullptr && !value->is_object()) {
+  if (word == nullptr) {
     fields.refuse_kind(kName, *value, "a string or an object");
-    return;
-  }
-  if (word != nullptr && *word != "auto" && *word != "none" && *word != "required") {
+  } else if (*word == "none") {
+    out.kind = ToolChoice::Kind::kNone;
+  } else if (*word == "required") {
+    out.kind = ToolChoice::Kind::kRequired;
+  } else if (*word != "auto") {
     fields.refuse_value(kName, *value, "auto, none, required or a function");
-    return;
   }
-  fields.not_built_unless(kName, word != nullptr && *word != "required");
+}
+
+}  // namespace
+
+void read_conversation(FieldReader& fields, bool default_thinking, ChatRequest& out) {
+  read_messages(fields, out);
+  read_tools(fields, out);
+  read_tool_choice(fields, out.tool_choice);
+  out.parallel_tool_calls = fields.boolean("parallel_tool_calls", true);
+  out.thinking = read_thinking(fields, default_thinking);
+  out.continue_final_message = fields.boolean("continue_final_message", false);
+  out.separate_reasoning = fields.boolean("separate_reasoning", true);
+  out.stream_reasoning = fields.boolean("stream_reasoning", true);
 }
 
 }  // namespace fathom::api

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "api/chat_request.h"
 #include "api/request_fields.h"
 
 namespace fathom::api {
@@ -14,7 +15,9 @@ bool read_thinking(FieldReader& fields, bool fallback);
 // max_completion_tokens, else max_tokens; 0 counts as absent, and absent means as many as fit.
 std::optional<std::int32_t> read_max_tokens(FieldReader& fields);
 
-// tool_choice: the model may call tools or not; to make it call is not built yet.
-void check_tool_choice(FieldReader& fields);
+// What /v1/chat/completions says about the conversation: messages, tools, tool_choice,
+// parallel_tool_calls, whether to think, continue_final_message, separate_reasoning and
+// stream_reasoning. Roles may be written in any case.
+void read_conversation(FieldReader& fields, bool default_thinking, ChatRequest& out);
 
 }  // namespace fathom::api

@@ -3,23 +3,30 @@
 #include <optional>
 #include <vector>
 
+#include "api/chat_request.h"
 #include "api/refusal.h"
-#include "base/json.h"
 #include "text/tokenizer.h"
 #include "wire/messages.h"
 
 namespace fathom::api {
 
-// The prompt of a chat: the request's `messages` with its `tools`, rendered and encoded
-// (text/chat_encoding.h). As SGLang does it:
+struct EncodedChat {
+  std::vector<wire::TokenId> tokens;
+  // Whether the answer begins inside thoughts: the prompt opened them, and what the answer goes on
+  // with has not closed them.
+  bool in_thoughts = false;
+  // What the answer goes on with has closed them, whatever the model does by habit.
+  bool thoughts_closed = false;
+};
+
+// The prompt of a conversation, rendered and encoded (text/chat_encoding.h). As SGLang does it:
 //
 // - Tools belong to the first message, which is made a system message if it is none; they replace
 //   what that message brought.
 // - A last message of the assistant is continued with continue_final_message: its text comes behind
 //   everything, encoded by itself. Without, it is read as a user's.
 std::optional<Refusal> encode_chat(const text::Tokenizer& tokenizer,
-                                   const Json& body,
-                                   bool thinking,
-                                   std::vector<wire::TokenId>& out);
+                                   const ChatRequest& request,
+                                   EncodedChat& out);
 
 }  // namespace fathom::api

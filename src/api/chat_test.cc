@@ -29,15 +29,15 @@ TEST(Chat, AnswersInOneObject) {
   const auto prompt = static_cast<int>(request.prompt.size());
   EXPECT_EQ(without_times(exchange->wait().body),
             R"({"id":"r","object":"chat.completion","created":0,"model":"m","choices":[{"index":0,)"
-            R"("message":{"role":"assistant","content":"yo","reasoning_content":null,)"
-            R"("tool_calls":null},"logprobs":null,"finish_reason":"stop","matched_stop":256}],)"
+            R"("message":{"role":"assistant","content":"yo","reasoning_content":null},)"
+            R"("logprobs":null,"finish_reason":"stop","matched_stop":256}],)"
             R"("usage":{"prompt_tokens":)" +
                 std::to_string(prompt) + R"(,"total_tokens":)" + std::to_string(prompt + 3) +
                 R"(,"completion_tokens":3,"prompt_tokens_details":null,"reasoning_tokens":0},)"
                 R"("metadata":{"weight_version":"default"}})");
 }
 
-TEST(Chat, ContentIsNullWhenEmptyAndLengthHasNoStop) {
+TEST(Chat, ContentIsEmptyWhenThereIsNoneAndLengthHasNoStop) {
   ServiceRig rig;
   auto exchange = rig.post(kPath, hello());
   const wire::GenerateRequest request = rig.engine.wait_requests(1)[0];
@@ -45,7 +45,7 @@ TEST(Chat, ContentIsNullWhenEmptyAndLengthHasNoStop) {
   rig.publish(ServiceRig::last(ServiceRig::piece(request, ""), Finish::kLength));
 
   const std::string body = exchange->wait().body;
-  EXPECT_NE(body.find(R"("content":null,)"), std::string::npos) << body;
+  EXPECT_NE(body.find(R"("content":"",)"), std::string::npos) << body;
   EXPECT_NE(body.find(R"("finish_reason":"length","matched_stop":null)"), std::string::npos);
 }
 
@@ -61,7 +61,7 @@ TEST(Chat, StreamsRoleTextEndAndUsage) {
 
   const std::string head =
       R"({"id":"r\"","object":"chat.completion.chunk","created":0,"model":"default","choices":[)";
-  const std::string more = R"(,"reasoning_content":null,"tool_calls":null},"logprobs":null,)";
+  const std::string more = R"(,"reasoning_content":null},"logprobs":null,)";
   const std::string open = R"("finish_reason":null,"matched_stop":null}],"usage":null})";
   const std::vector<std::string> events = events_of(without_times(exchange->wait().body));
   ASSERT_EQ(events.size(), 6U);
@@ -126,7 +126,7 @@ TEST(Chat, LogprobsOfTokensWithoutTextStreamToo) {
 
   const auto events = events_of(exchange->wait().body);
   ASSERT_EQ(events.size(), 4U);
-  EXPECT_NE(events[1].find(R"("content":"","reasoning_content":null,"tool_calls":null},)"
+  EXPECT_NE(events[1].find(R"("content":"","reasoning_content":null},)"
                            R"("logprobs":{"content":[{"token":"<eos>",)"),
             std::string::npos)
       << events[1];
@@ -165,19 +165,17 @@ TEST(Chat, TakesSamplingDefaultsOfTheModel) {
   EXPECT_EQ(requests[1].sampling.min_p, 0.125F);
 }
 
-TEST(Chat, APenaltyThatTheModelSetsIsRefusedByName) {
+TEST(Chat, APenaltyOfTheModelIsTakenUnlessTheRequestHasOne) {
   ServiceOptions options = ServiceRig::default_options();
-  options.sampling_defaults.repetition_penalty = 1.1;
-  options.sampling_defaults.source = "generation_config.json";
+  options.sampling_defaults.repetition_penalty = 1.125;
   ServiceRig rig(options);
+  rig.post(kPath, hello());
+  rig.engine.wait_requests(1);
+  rig.post(kPath, hello(R"(,"repetition_penalty":1.5)"));
 
-  const http::Response response = rig.ask("POST", kPath, hello());
-  EXPECT_NE(response.body.find("not built yet: repetition_penalty, which generation_config.json "
-                               "sets; send 1 to do without"),
-            std::string::npos)
-      << response.body;
-  rig.post(kPath, hello(R"(,"repetition_penalty":1)"));
-  EXPECT_EQ(rig.engine.wait_requests(1).size(), 1U);
+  const auto requests = rig.engine.wait_requests(2);
+  EXPECT_EQ(requests[0].sampling.repetition_penalty, 1.125F);
+  EXPECT_EQ(requests[1].sampling.repetition_penalty, 1.5F);
 }
 
 TEST(Chat, ThinkingIsDecidedByTheMostExplicitField) {
@@ -293,9 +291,13 @@ TEST(Chat, RefusesMessagesByTheirIndex) {
 
 TEST(Chat, RefusesWhatCannotBe) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {hello(R"(,"tool_choice":"required")"), "not built yet: tool_choice"},
+      {hello(R"(,"tool_choice":"required")"),
+       "tool_choice: asks for a call, and there are no tools"},
       {hello(R"(,"tool_choice":{"type":"function","function":{"name":"f"}})"),
-       "not built yet: tool_choice"},
+       "tool_choice: asks for a call, and there are no tools"},
+      {hello(R"(,"tool_choice":{"type":"function"})"),
+       R"(tool_choice: expected {\"type\": \"function\", \"function\": {\"name\": …}})"},
+      {hello(R"(,"tool_choice":7)"), "tool_choice: expected a string or an object, was a number"},
       {hello(R"(,"tool_choice":"often")"),
        R"(tool_choice: was \"often\", expected auto, none, required or a function)"},
       {hello(R"(,"reasoning_effort":"huge")"),
@@ -304,8 +306,6 @@ TEST(Chat, RefusesWhatCannotBe) {
       {hello(R"(,"reasoning":{"effort":1})"),
        R"(reasoning.effort: was 1, expected none, minimal, low, medium, high, xhigh, max )"
        R"(or a number from 0 to 0.99)"},
-      {hello(R"(,"response_format":{"type":"json_schema"})"), "not built yet: response_format"},
-      {hello(R"(,"presence_penalty":1)"), "not built yet: presence_penalty"},
       {hello(R"(,"max_tokens":-1)"),
        "max_tokens: was -1, expected a whole number from 0 to 2147483647"},
       {hello(R"(,"top_logprobs":-1)"),

@@ -2,9 +2,9 @@
 #include <memory>
 #include <utility>
 
+#include "api/completion_reply.h"
 #include "api/core.h"
 #include "api/openai_fields.h"
-#include "api/openai_reply.h"
 
 namespace fathom::api {
 
@@ -64,29 +64,37 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
       read_sampling(fields, SamplingDialect::kOpenAi, SamplingDefaults{}, core.options);
   const auto most = fields.integer("max_tokens", 1, std::numeric_limits<std::int32_t>::max());
   sampling.max_new_tokens = static_cast<std::int32_t>(most.value_or(kDefaultMaxTokens));
-  AnswerFacts facts = read_openai_facts(fields, core, sampling);
+  sampling.priority = read_request_fields(fields);
+  AnswerFacts facts = read_openai_facts(fields, core, sampling.samples);
   const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs);
   facts.logprobs = top.has_value();
   facts.top_logprobs = top.value_or(0) > 0;
-  check_request_fields(fields);
-  check_response_format(fields);
-  fields.not_built_unless_false("echo");
-  fields.not_built("suffix");
+  const bool echo = fields.boolean("echo", false);
+  if (!fields.text("suffix", "").empty()) {
+    fields.refuse(Refusal::semantic(
+        "suffix: this model has no form of prompts with a text behind the gap; send none"));
+  }
   if (fields.refusal()) return fields.refusal();
 
   std::vector<Prompt> prompts;
+  std::vector<std::string> echoes;
   if (auto refusal = read_prompts(core, body, prompts)) return refusal;
+  const auto options = std::make_shared<const AnswerOptions>(sampling.answer_options());
   for (Prompt& prompt : prompts) {
-    const auto logprobs =
+    if (echo) echoes.push_back(core.tokenizer->decode(prompt, sampling.skip_special_tokens));
+    auto logprobs =
         answer_logprobs(facts.logprobs, static_cast<std::int32_t>(top.value_or(0)), prompt.size());
-    if (auto refusal = add_prompt(core, out, facts.id, std::move(prompt), sampling, logprobs)) {
+    if (echo) logprobs.prompt_start = 0;
+    if (auto refusal = add_prompt(core, out, facts.id, std::move(prompt), sampling, logprobs,
+                                  options->ends_by_text())) {
       return refusal;
     }
   }
   facts.prompts = static_cast<std::uint32_t>(prompts.size());
   out.rids = {facts.id};
   out.stream = facts.stream;
-  out.reply = std::make_unique<CompletionReply>(std::move(facts), *core.tokenizer);
+  out.reply = std::make_unique<CompletionReply>(std::move(facts), *core.tokenizer, options,
+                                                std::move(echoes));
   return std::nullopt;
 }
 

@@ -72,13 +72,19 @@ struct Core {
         health(registry, options.health_timeout),
         work(options.work_threads, options.max_waiting_work, options.max_waiting_bytes),
         files(options.file_storage, {}),
-        batches(files, batch_sender(*this), batch_options(options)) {}
+        batches(files, batch_sender(*this), batch_options(options)) {
+    // Checked by whoever made the options (check_preferred_sampling).
+    if (Result<Json> json = parse_json(options.preferred_sampling); json.ok()) {
+      preferred_sampling = std::move(*json);
+    }
+  }
 
   ~Core() { work.stop(); }  // before what its threads use goes
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
   const ServiceOptions options;
+  Json preferred_sampling;           // an object, or null
   const text::Tokenizer* tokenizer;  // null: token ids alone
   wire::EngineClient& engine;
   Service::Timer timer;
@@ -110,13 +116,16 @@ using Answer = http::Response (*)(const Core& core, const Json& body);
 void start_work(Core& core, Arrival arrival, Answer answer);
 
 // Appends the requests of one prompt to `out`, one for each sample, with a seed drawn for them when
-// there is none. Refuses what context and pool cannot hold; `rid` is for the message.
+// there is none. What context and pool cannot hold is refused, or, where the service is set to,
+// shortened: the prompt loses its end. `rid` is for the message. `watched`: the node process may
+// end the answer (AnswerOptions::ends_by_text), so its tokens are wanted as they come.
 std::optional<Refusal> add_prompt(Core& core,
                                   Prepared& out,
                                   const std::string& rid,
                                   std::vector<wire::TokenId> prompt,
                                   const SamplingFields& sampling,
-                                  const wire::LogprobParams& logprobs);
+                                  const wire::LogprobParams& logprobs,
+                                  bool watched);
 
 // The 32 hexadecimal digits that name a request without a rid.
 std::string random_id();
@@ -129,13 +138,14 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
 std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& out);
 http::Response tokenize(const Core& core, const Json& body);
 http::Response detokenize(const Core& core, const Json& body);
+http::Response parse_function_call(const Core& core, const Json& body);
+http::Response separate_reasoning(const Core& core, const Json& body);
 
 // Endpoints that tell what there is (info.cc). None waits.
 http::Response list_models(Core& core, const http::Request& request);
 http::Response get_model(Core& core, const http::Request& request);
 http::Response model_info(Core& core, const http::Request& request);
 http::Response server_info(Core& core, const http::Request& request);
-http::Response get_load(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);
 http::Response abort_request(Core& core, const http::Request& request);
 
@@ -145,6 +155,9 @@ http::Response configure_logging(Core& core, const http::Request& request);
 
 // The path of the route table that `path` is answered by; empty for none.
 std::string_view route_of(std::string_view path);
+// How much there is to do (load_info.cc). Neither waits.
+http::Response get_load(Core& core, const http::Request& request);
+http::Response get_loads(Core& core, const http::Request& request);
 
 // Answers a request by its path and method (routes.cc).
 void route(Core& core, Arrival arrival);

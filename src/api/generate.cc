@@ -97,10 +97,17 @@ std::optional<Refusal> read_item_sampling(const Core& core, const Json& value, I
   if (!value.is_null() && !value.is_object()) {
     return Refusal::shape("sampling_params: " + wrong_json_kind("an object", value));
   }
-  FieldReader fields(value.is_null() ? nothing : value, "sampling_params.");
+  Json merged;
+  if (core.preferred_sampling.is_object()) {
+    merged = core.preferred_sampling;
+    if (value.is_object()) {
+      for (const JsonMember& member : *value.as_object()) merged.set(member.key, member.value);
+    }
+  }
+  const Json& own = value.is_null() ? nothing : value;
+  FieldReader fields(merged.is_null() ? own : merged, "sampling_params.");
   item.sampling = read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, core.options);
-  item.told.skip_special_tokens = item.sampling.skip_special_tokens;
-  item.told.keep_stop_token = item.sampling.keep_stop_token;
+  item.told.options = std::make_shared<const AnswerOptions>(item.sampling.answer_options());
   return fields.refusal();
 }
 
@@ -204,11 +211,11 @@ std::optional<Refusal> read_item(const Core& core,
   return read_logprobs(core, body, index, batch, item);
 }
 
-void check_generate_fields(FieldReader& fields) {
-  check_request_fields(fields);
+std::int32_t read_generate_fields(FieldReader& fields) {
   for (const std::string_view name : {"input_embeds", "image_data", "video_data", "audio_data"}) {
     fields.not_built_unless_empty(name);
   }
+  return read_request_fields(fields);
 }
 
 }  // namespace
@@ -217,7 +224,7 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
   NativeFacts facts;
   facts.received_ns = now_ns();
   FieldReader fields(body);
-  check_generate_fields(fields);
+  const std::int32_t priority = read_generate_fields(fields);
   facts.stream = fields.boolean("stream", false);
   const bool text_in_logprobs = fields.boolean("return_text_in_logprobs", false);
   if (fields.refusal()) return fields.refusal();
@@ -228,13 +235,14 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
     Item& item = items[i];
     item.told.text_in_logprobs = text_in_logprobs;
     if (auto refusal = read_item(core, body, i, facts.batch, item)) return refusal;
+    item.sampling.priority = priority;
     if (item.sampling.samples != items.front().sampling.samples) {
       return Refusal::semantic("sampling_params.n: was " + std::to_string(item.sampling.samples) +
                                " for a prompt, expected the same for all of a batch: " +
                                std::to_string(items.front().sampling.samples));
     }
     if (auto refusal = add_prompt(core, out, item.told.rid, std::move(item.prompt), item.sampling,
-                                  item.logprobs)) {
+                                  item.logprobs, item.told.options->ends_by_text())) {
       return refusal;
     }
     out.rids.push_back(item.told.rid);

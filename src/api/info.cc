@@ -100,7 +100,8 @@ http::Response model_info(Core& core, const http::Request& /*request*/) {
       .string("model_path", options.model_path)
       .string("tokenizer_path", options.tokenizer_path)
       .boolean("is_generation", true)
-      .null("preferred_sampling_params")
+      .raw("preferred_sampling_params",
+           options.preferred_sampling.empty() ? "null" : options.preferred_sampling)
       .string("weight_version", options.weight_version)
       .boolean("has_image_understanding", false)
       .boolean("has_audio_understanding", false)
@@ -135,22 +136,6 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
       .end_array()
       .string("version", options.version)
       .end_object();
-  return json_response(std::move(out));
-}
-
-http::Response get_load(Core& core, const http::Request& /*request*/) {
-  const wire::EngineLoad load = core.engine.load();
-  std::string out;
-  JsonWriter(out)
-      .begin_array()
-      .begin_object()
-      .integer("dp_rank", 0)
-      .integer("num_reqs", std::int64_t{load.running} + load.waiting)
-      .integer("num_waiting_reqs", load.waiting)
-      .integer("num_tokens", std::int64_t{load.pages_used} * core.options.page_tokens)
-      .real("ts_tic", static_cast<double>(now_ns()) * 1e-9)
-      .end_object()
-      .end_array();
   return json_response(std::move(out));
 }
 

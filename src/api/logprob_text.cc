@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "api/json_writer.h"
@@ -41,7 +42,7 @@ void write_triple(JsonWriter& writer,
 
 void append_lists(std::string& out,
                   const text::Tokenizer* tokenizer,
-                  const PositionLogprobs& positions,
+                  std::span<const wire::PositionLogprobs> positions,
                   std::vector<wire::TokenLogprob> wire::PositionLogprobs::*list) {
   for (const wire::PositionLogprobs& position : positions) {
     if (!out.empty()) out += ',';
@@ -83,7 +84,7 @@ void write_top(JsonWriter& writer,
 
 void append_chat_logprobs(std::string& out,
                           const text::Tokenizer& tokenizer,
-                          const PositionLogprobs& positions) {
+                          std::span<const wire::PositionLogprobs> positions) {
   JsonWriter writer(out);
   writer.begin_array();
   for (const wire::PositionLogprobs& position : positions) {
@@ -102,7 +103,7 @@ void append_chat_logprobs(std::string& out,
 
 void append_completion_logprobs(std::string& out,
                                 const text::Tokenizer& tokenizer,
-                                const PositionLogprobs& positions,
+                                std::span<const wire::PositionLogprobs> positions,
                                 bool with_top,
                                 std::size_t& characters) {
   JsonWriter writer(out);
@@ -120,7 +121,12 @@ void append_completion_logprobs(std::string& out,
   writer.end_array().begin_array("top_logprobs");
   if (with_top) {
     for (const wire::PositionLogprobs& position : positions) {
-      write_top(writer, tokenizer, position.top);
+      // Nothing precedes the first position of a prompt.
+      if (std::isnan(position.logprob)) {
+        writer.null();
+      } else {
+        write_top(writer, tokenizer, position.top);
+      }
     }
   }
   writer.end_array().end_object();
@@ -128,7 +134,7 @@ void append_completion_logprobs(std::string& out,
 
 void append_native_logprobs(std::string& out,
                             const text::Tokenizer* tokenizer,
-                            const PositionLogprobs& positions) {
+                            std::span<const wire::PositionLogprobs> positions) {
   for (const wire::PositionLogprobs& position : positions) {
     if (!out.empty()) out += ',';
     JsonWriter writer(out);
@@ -138,13 +144,13 @@ void append_native_logprobs(std::string& out,
 
 void append_native_top_logprobs(std::string& out,
                                 const text::Tokenizer* tokenizer,
-                                const PositionLogprobs& positions) {
+                                std::span<const wire::PositionLogprobs> positions) {
   append_lists(out, tokenizer, positions, &wire::PositionLogprobs::top);
 }
 
 void append_native_asked_logprobs(std::string& out,
                                   const text::Tokenizer* tokenizer,
-                                  const PositionLogprobs& positions) {
+                                  std::span<const wire::PositionLogprobs> positions) {
   append_lists(out, tokenizer, positions, &wire::PositionLogprobs::asked);
 }
 

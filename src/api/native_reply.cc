@@ -35,7 +35,9 @@ void append_finish_reason(std::string& out, const SampleState& state) {
     return;
   }
   writer.begin_object().string("type", finish_name(state.finish()));
-  if (state.finish() == wire::Finish::kStop) writer.integer("matched", state.stop_token());
+  if (state.finish() == wire::Finish::kStop) {
+    append_matched(writer.key("matched"), state.matched());
+  }
   if (state.finish() == wire::Finish::kLength) writer.integer("length", state.generated_tokens());
   if (state.finish() == wire::Finish::kAbort) {
     const std::string& why = state.error().message();
@@ -51,19 +53,14 @@ NativeReply::NativeReply(NativeFacts facts, const text::Tokenizer* tokenizer)
   samples_.reserve(facts_.prompts.size() * facts_.samples);
   for (const NativePrompt& prompt : facts_.prompts) {
     for (std::uint32_t sample = 0; sample < facts_.samples; ++sample) {
-      samples_.push_back(
-          {SampleState(tokenizer, prompt.skip_special_tokens, prompt.keep_stop_token),
-           {},
-           {},
-           {},
-           {}});
+      samples_.push_back({SampleState(tokenizer, prompt.options), {}, {}, {}, {}});
     }
   }
 }
 
 void NativeReply::append_lists(Lists& lists,
                                const NativePrompt& prompt,
-                               const std::vector<wire::PositionLogprobs>& positions) const {
+                               std::span<const wire::PositionLogprobs> positions) const {
   if (!prompt.logprobs || positions.empty()) return;
   const text::Tokenizer* texts = prompt.text_in_logprobs ? tokenizer_ : nullptr;
   append_native_logprobs(lists.tokens, texts, positions);
@@ -71,28 +68,29 @@ void NativeReply::append_lists(Lists& lists,
   if (prompt.asked_logprobs) append_native_asked_logprobs(lists.asked, texts, positions);
 }
 
-void NativeReply::take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) {
+bool NativeReply::take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) {
   Sample& sample = samples_[index];
   const NativePrompt& prompt = prompt_of(index);
-  delta_.clear();
   sample.state.take(output, delta_);
-  append_escaped(sample.text, delta_);
-  for (const wire::TokenId id : output.tokens) {
+  for (const AnswerEvent& event : delta_.events) append_escaped(sample.text, event.text);
+  for (const wire::TokenId id : delta_.tokens) {
     if (!sample.output_ids.empty()) sample.output_ids += ',';
     append_integer(sample.output_ids, id);
   }
-  append_lists(sample.input, prompt, output.prompt_logprobs);
-  append_lists(sample.output, prompt, output.logprobs);
-  if (!facts_.stream) return;
+  append_lists(sample.input, prompt, delta_.prompt_logprobs);
+  append_lists(sample.output, prompt, delta_.logprobs);
+  const bool over = sample.state.finished();
+  if (!facts_.stream) return over;
 
   events += "data: ";
   append_answer(events, index);
   events += "\n\n";
-  if (!facts_.incremental) return;
+  if (!facts_.incremental) return over;
   sample.text.clear();
   sample.output_ids.clear();
   sample.input = {};
   sample.output = {};
+  return over;
 }
 
 void NativeReply::append_answer(std::string& out, std::uint32_t index) const {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,8 +15,7 @@ namespace fathom::api {
 // How one prompt of /generate wants its samples to be told.
 struct NativePrompt {
   std::string rid;
-  bool skip_special_tokens = true;
-  bool keep_stop_token = false;
+  std::shared_ptr<const AnswerOptions> options;
   bool logprobs = false;
   bool top_logprobs = false;
   bool asked_logprobs = false;
@@ -37,7 +38,7 @@ class NativeReply final : public Reply {
   // `tokenizer` null: answers have no text.
   NativeReply(NativeFacts facts, const text::Tokenizer* tokenizer);
 
-  void take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) override;
+  bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) override;
   void close(std::string& events) override;
   std::string body() override;
 
@@ -61,13 +62,13 @@ class NativeReply final : public Reply {
   }
   void append_lists(Lists& lists,
                     const NativePrompt& prompt,
-                    const std::vector<wire::PositionLogprobs>& positions) const;
+                    std::span<const wire::PositionLogprobs> positions) const;
   void append_answer(std::string& out, std::uint32_t index) const;
   void append_meta(std::string& out, std::uint32_t index) const;
 
   NativeFacts facts_;
   const text::Tokenizer* tokenizer_;
-  std::string delta_;  // kept for its memory
+  AnswerDelta delta_;  // kept for its memory
   std::vector<Sample> samples_;
 };
 

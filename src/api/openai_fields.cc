@@ -19,19 +19,15 @@ std::string read_rid(FieldReader& fields) {
   return rid->empty() ? random_id() : *rid;
 }
 
-AnswerFacts read_openai_facts(FieldReader& fields,
-                              const Core& core,
-                              const SamplingFields& sampling) {
+AnswerFacts read_openai_facts(FieldReader& fields, const Core& core, std::uint32_t samples) {
   AnswerFacts facts;
   facts.id = read_rid(fields);
   facts.model = fields.text("model", "default");
   facts.created = static_cast<std::int64_t>(unix_time_s());
   facts.weight_version = core.options.weight_version;
-  facts.samples = sampling.samples;
+  facts.samples = samples;
   facts.stream = fields.boolean("stream", false);
   facts.cache_report = core.options.cache_report;
-  facts.skip_special_tokens = sampling.skip_special_tokens;
-  facts.keep_stop_token = sampling.keep_stop_token;
   if (const Json* options = fields.object("stream_options"); options != nullptr && facts.stream) {
     FieldReader inner(*options, "stream_options.");
     facts.include_usage = inner.boolean("include_usage", false);

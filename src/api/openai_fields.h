@@ -11,11 +11,9 @@ namespace fathom::api {
 // The best alternatives that a request may ask for at each position.
 inline constexpr std::int64_t kMaxTopLogprobs = 1024;
 
-// What chat and completions read alike: rid, model, stream, stream_options, and how `sampling`
-// shows tokens. Logprobs, prompts and samples are left to the caller.
-AnswerFacts read_openai_facts(FieldReader& fields,
-                              const Core& core,
-                              const SamplingFields& sampling);
+// What chat and completions read alike: rid, model, stream and stream_options. Logprobs and prompts
+// are left to the caller.
+AnswerFacts read_openai_facts(FieldReader& fields, const Core& core, std::uint32_t samples);
 
 // The rid of a request for one answer: a string, or a list of one. A new one when there is none.
 std::string read_rid(FieldReader& fields);

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "api/answer.h"
 #include "api/call.h"
-#include "api/logprob_text.h"
 #include "api/sample_state.h"
 #include "text/tokenizer.h"
 
@@ -26,38 +28,36 @@ struct AnswerFacts {
   bool cache_report = false;
   bool logprobs = false;
   bool top_logprobs = false;
-  bool skip_special_tokens = true;
-  bool keep_stop_token = false;
 };
 
 // What chat and completions have in common. Threads and contract: as Reply.
 class OpenAiReply : public Reply {
  public:
-  OpenAiReply(AnswerFacts facts, const text::Tokenizer& tokenizer, std::string_view stream_object);
+  OpenAiReply(AnswerFacts facts,
+              const text::Tokenizer& tokenizer,
+              const std::shared_ptr<const AnswerOptions>& options,
+              std::string_view stream_object);
 
-  void take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) final;
+  bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) final;
   void close(std::string& events) final;
 
  protected:
   struct Sample {
     SampleState state;
-    std::string text;            // so far, of an answer that is no stream
-    PositionLogprobs logprobs;   // likewise
+    WholeAnswer answer;          // so far, when it is no stream
     std::size_t characters = 0;  // code points told in text_offset
   };
 
-  // The events of one output whose text is `delta`. `first`: of its sample.
+  // The events of what one output added.
   virtual void append_events(std::uint32_t index,
-                             bool first,
-                             const std::string& delta,
-                             const wire::TokenOutput& output,
+                             const AnswerDelta& delta,
                              std::string& events) = 0;
   virtual bool usage_omits_nulls() const = 0;
 
   // One chunk with one choice is begin_chunk(), further members of the choice, end_chunk().
   void begin_chunk(std::string& events, std::uint32_t index) const;
   void end_chunk(std::string& events, std::uint32_t index) const;
-  // ,"finish_reason":…,"matched_stop":…
+  // ,"finish_reason":…,"matched_stop":… A stop behind tool calls is "tool_calls", with no match.
   static void append_finish(std::string& out, const SampleState& state);
   // The members that whole answers begin with, up to the opening bracket of "choices", and those
   // after its closing one.
@@ -74,37 +74,8 @@ class OpenAiReply : public Reply {
   AnswerFacts facts_;
   const text::Tokenizer* tokenizer_;
   std::string head_;   // of every chunk, up to "choices":[
-  std::string delta_;  // kept for its memory
+  AnswerDelta delta_;  // kept for its memory
   std::vector<Sample> samples_;
-};
-
-class ChatReply final : public OpenAiReply {
- public:
-  ChatReply(AnswerFacts facts, const text::Tokenizer& tokenizer);
-  std::string body() override;
-
- private:
-  void append_events(std::uint32_t index,
-                     bool first,
-                     const std::string& delta,
-                     const wire::TokenOutput& output,
-                     std::string& events) override;
-  bool usage_omits_nulls() const override { return false; }
-};
-
-class CompletionReply final : public OpenAiReply {
- public:
-  CompletionReply(AnswerFacts facts, const text::Tokenizer& tokenizer);
-  std::string body() override;
-
- private:
-  void append_events(std::uint32_t index,
-                     bool first,
-                     const std::string& delta,
-                     const wire::TokenOutput& output,
-                     std::string& events) override;
-  bool usage_omits_nulls() const override { return true; }
-  void append_logprobs(std::string& out, Sample& sample, const PositionLogprobs& positions);
 };
 
 }  // namespace fathom::api

@@ -32,10 +32,21 @@ std::optional<Refusal> Registry::enter(const std::shared_ptr<Call>& call,
 }
 
 void Registry::drop(wire::RequestId id) {
-  const auto entry = entries_.find(id);
-  Name& name = *entry->second.name;
-  if (--name.left == 0) names_.erase(name.rid);
-  entries_.erase(entry);
+  release_name(id);
+  entries_.erase(id);
+}
+
+void Registry::release_name(wire::RequestId id) {
+  const std::shared_ptr<Name> name = std::move(entries_.find(id)->second.name);
+  if (name != nullptr && --name->left == 0) names_.erase(name->rid);
+}
+
+void Registry::abort_sample(wire::RequestId id) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (entries_.contains(id)) release_name(id);
+  }
+  engine_->abort(id);
 }
 
 std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepared prepared) {
@@ -96,7 +107,10 @@ bool Registry::deliver() {
   events_.on_outputs(outputs);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& [call, index] = targets[i];
-    if (call != nullptr && call->take(index, outputs[i]) == Call::Next::kAbortRest) abort(*call);
+    if (call == nullptr) continue;
+    const Call::Next next = call->take(index, outputs[i]);
+    if (next == Call::Next::kAbortRest) abort(*call);
+    if (next == Call::Next::kAbortSample) abort_sample(outputs[i].id);
   }
   for (const auto& [call, index] : targets) {
     if (call != nullptr && call->flush() == Call::Next::kAbortRest) abort(*call);

@@ -52,11 +52,11 @@ class Registry {
     std::string rid;
     wire::RequestId first = 0;
     std::uint32_t count = 0;
-    std::uint32_t left = 0;  // whose last output has not come
+    std::uint32_t left = 0;  // whose answer is not over
   };
   struct Entry {
     std::shared_ptr<Call> call;  // shared with the peer's side, which may end first
-    std::shared_ptr<Name> name;  // shared by the samples of a prompt
+    std::shared_ptr<Name> name;  // shared by the samples of a prompt; null: released
     std::uint32_t index = 0;     // of the sample in the call
   };
 
@@ -64,7 +64,11 @@ class Registry {
   std::optional<Refusal> enter(const std::shared_ptr<Call>& call, const Prepared& prepared);
   std::shared_ptr<Call> leave(wire::RequestId id, bool last, std::uint32_t& index);
   void drop(wire::RequestId id);
+  // Lets a rid be used again when this was the last of its requests.
+  void release_name(wire::RequestId id);
 
+  // Ends a request whose answer is over, so that its rid is free before the client knows.
+  void abort_sample(wire::RequestId id);
   void abort_ids(wire::RequestId first, std::uint32_t count);
 
   wire::EngineClient* engine_;

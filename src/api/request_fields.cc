@@ -195,13 +195,6 @@ void FieldReader::not_built_unless(std::string_view name, bool neutral) {
 
 void FieldReader::not_built(std::string_view name) { not_built_unless(name, false); }
 
-void FieldReader::not_built_unless_number(std::string_view name,
-                                          double neutral,
-                                          const Range& range) {
-  const std::optional<double> value = number(name, range);
-  not_built_unless(name, value == neutral);
-}
-
 void FieldReader::not_built_unless_empty(std::string_view name) {
   const Json* value = find(name);
   not_built_unless(

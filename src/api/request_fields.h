@@ -51,12 +51,14 @@ class FieldReader {
   // Refuses the member unless it is missing, null or `neutral`, since its feature does not exist.
   void not_built(std::string_view name);
   void not_built_unless(std::string_view name, bool neutral);
-  void not_built_unless_number(std::string_view name, double neutral, const Range& range);
   void not_built_unless_false(std::string_view name) {
     not_built_unless(name, !boolean(name, false));
   }
   // … or an array or object without elements.
   void not_built_unless_empty(std::string_view name);
+
+  // The member's name as messages tell it.
+  std::string path(std::string_view name) const;
 
   void refuse(Refusal refusal);
   // "name: was VALUE, expected TEXT".
@@ -66,8 +68,6 @@ class FieldReader {
   const std::optional<Refusal>& refusal() const { return refusal_; }
 
  private:
-  std::string path(std::string_view name) const;
-
   const Json* body_;
   std::string where_;
   std::optional<Refusal> refusal_;

@@ -64,6 +64,11 @@ http::Response ping(Core& /*core*/, const http::Request& /*request*/) {
   return text_response(200, "");
 }
 
+// Whether requests are served, without asking the engine.
+http::Response ready(Core& core, const http::Request& /*request*/) {
+  return text_response(core.state == ServiceState::kUp ? 200 : 503, "");
+}
+
 http::Response no_embeddings(Core& /*core*/, const http::Request& request) {
   return error_response(
       Refusal::semantic("This model does not appear to be an embedding model by default: it "
@@ -93,7 +98,11 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/get_model_info", kGet, at_once<model_info>},
     {"/server_info", kGet, at_once<server_info>},
     {"/get_server_info", kGet, at_once<server_info>},
+    {"/ready", kGet, at_once<ready>},
     {"/get_load", kGet, at_once<get_load>},
+    {"/v1/loads", kGet, at_once<get_loads>},
+    {"/parse_function_call", kPost, by_work<parse_function_call>},
+    {"/separate_reasoning", kPost, by_work<separate_reasoning>},
     {"/v1/tokenize", kPost, by_work<tokenize>},
     {"/tokenize", kPost, by_work<tokenize>},
     {"/v1/detokenize", kPost, by_work<detokenize>},
@@ -110,11 +119,9 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/v1/responses", kPost, kNotBuilt},
     {"/v1/messages", kPost, kNotBuilt},
     {"/v1/messages/count_tokens", kPost, kNotBuilt},
-    {"/v1/loads", kGet, kNotBuilt},
     {"/v1/realtime", kGet, kNotBuilt},
     {"/v1/files", kGet | kPost, files},
     {"/v1/batches", kGet | kPost, batches},
-    {"/ready", kGet, kNotBuilt},
     {"/pd_role_switch", kPost, kNotBuilt},
     {"/hicache/storage-backend", kGet | kPut | kDelete, kNotBuilt},
     {"/set_trace_level", kGet | kPost, kNotBuilt},
@@ -129,8 +136,6 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/slow_down", kGet | kPost, kNotBuilt},
     {"/pause_generation", kGet | kPost, kNotBuilt},
     {"/continue_generation", kGet | kPost, kNotBuilt},
-    {"/parse_function_call", kPost, kNotBuilt},
-    {"/separate_reasoning", kPost, kNotBuilt},
     {"/weight_version", kGet, kNotBuilt},
     {"/get_weight_version", kGet, kNotBuilt},
     {"/update_weight_version", kPost, kNotBuilt},

@@ -1,34 +1,149 @@
 #include "api/sample_state.h"
 
 #include <cstddef>
+#include <utility>
 
-#include "api/json_writer.h"
 #include "base/check.h"
 
 namespace fathom::api {
 
-SampleState::SampleState(const text::Tokenizer* tokenizer,
-                         bool skip_special_tokens,
-                         bool keep_stop_token)
-    : keep_stop_token_(keep_stop_token) {
-  if (tokenizer != nullptr) decoder_.emplace(*tokenizer, skip_special_tokens);
+namespace {
+
+using Kind = AnswerEvent::Kind;
+
+bool needs_parser(const text::AnswerParserOptions& options) {
+  return options.reasoning != text::ReasoningFormat::kNone ||
+         options.tool_calls != text::ToolCallFormat::kNone;
 }
 
-void SampleState::take(const wire::TokenOutput& output, std::string& text) {
+// Appends to the last event when it goes on with it.
+void add_event(std::vector<AnswerEvent>& events, Kind kind, std::int32_t call, std::string&& text) {
+  const bool joins =
+      kind == Kind::kReasoning || kind == Kind::kContent || kind == Kind::kCallArguments;
+  if (joins && text.empty()) return;
+  if (joins && !events.empty() && events.back().kind == kind && events.back().call == call) {
+    events.back().text += text;
+    return;
+  }
+  events.push_back({kind, call, std::move(text), {}});
+}
+
+}  // namespace
+
+SampleState::SampleState(const text::Tokenizer* tokenizer,
+                         std::shared_ptr<const AnswerOptions> options)
+    : options_(std::move(options)) {
+  if (tokenizer == nullptr) return;
+  decoder_.emplace(*tokenizer, options_->skip_special_tokens);
+  if (options_->stops != nullptr) stops_.emplace(options_->stops);
+  if (needs_parser(options_->parser)) parser_.emplace(options_->parser);
+}
+
+void SampleState::take(const wire::TokenOutput& output, AnswerDelta& delta) {
   FATHOM_CHECK(!finished());
+  delta.first = !started_;
+  delta.events.clear();
+  delta.prompt_logprobs = output.prompt_logprobs;
   started_ = true;
-  finish_ = output.finish;
-  stop_token_ = output.stop_token;
-  error_ = output.error;
   prompt_tokens_ = output.prompt_tokens;
-  generated_tokens_ = output.generated_tokens;
   cached_tokens_ = output.cached_tokens;
   retractions_ = output.retractions;
+
+  const std::size_t count = output.tokens.size();
+  const bool stopped = output.finish == wire::Finish::kStop;
+  std::size_t taken = 0;
+  while (taken < count && !finished()) {
+    const bool ends = stopped && taken + 1 == count;
+    if (parser_ && parser_->thinking()) ++reasoning_tokens_;
+    if (!ends || options_->keep_stop) push_token(output.tokens[taken], delta);
+    ++taken;
+  }
+  delta.tokens = std::span(output.tokens).first(taken);
+  delta.logprobs = output.logprobs;
+  if (taken < output.logprobs.size()) delta.logprobs = delta.logprobs.first(taken);
+  generated_tokens_ = output.generated_tokens - static_cast<std::int32_t>(count - taken);
+  if (finished() || output.finish == wire::Finish::kNone) return;
+
+  finish_text(delta);
+  if (finished()) return;
+  finish_ = output.finish;
+  error_ = output.error;
+  if (stopped) matched_ = output.stop_token;
+}
+
+void SampleState::push_token(wire::TokenId id, AnswerDelta& delta) {
   if (!decoder_) return;
-  std::size_t shown = output.tokens.size();
-  if (finish_ == wire::Finish::kStop && !keep_stop_token_ && shown > 0) --shown;
-  for (std::size_t i = 0; i < shown; ++i) decoder_->push(output.tokens[i], text);
-  if (finished()) decoder_->flush(text);
+  decoded_.clear();
+  decoder_->push(id, decoded_);
+  if (!decoded_.empty()) push_text(delta);
+}
+
+// Takes `decoded_` through the stops.
+void SampleState::push_text(AnswerDelta& delta) {
+  if (!stops_) {
+    std::swap(decoded_, shown_);
+    tell(delta);
+    return;
+  }
+  shown_.clear();
+  const std::optional<text::StopMatch> found = stops_->push(decoded_, shown_);
+  tell(delta);
+  if (found && !finished()) stop(*found, delta);
+}
+
+// Takes `shown_` through the parser.
+void SampleState::tell(AnswerDelta& delta) {
+  if (shown_.empty()) return;
+  if (!parser_) {
+    add_event(delta.events, Kind::kContent, 0, std::move(shown_));
+    return;
+  }
+  pieces_.clear();
+  parser_->push(shown_, pieces_);
+  tell_pieces(delta);
+}
+
+void SampleState::tell_pieces(AnswerDelta& delta) {
+  for (text::AnswerPiece& piece : pieces_) {
+    add_event(delta.events, piece.kind, piece.call, std::move(piece.text));
+    if (piece.kind == Kind::kCallBegin) {
+      delta.events.back().id = tool_call_id();
+      has_calls_ = true;
+    }
+    if (piece.kind == Kind::kCallEnd && options_->one_call) {
+      finish_ = wire::Finish::kStop;
+      return;
+    }
+  }
+}
+
+// The engine says that the answer is over: tells what was held back.
+void SampleState::finish_text(AnswerDelta& delta) {
+  if (!decoder_) return;
+  decoded_.clear();
+  decoder_->flush(decoded_);
+  if (!decoded_.empty()) push_text(delta);
+  if (finished()) return;
+  if (stops_) {
+    shown_.clear();
+    const std::optional<text::StopMatch> found = stops_->finish(shown_);
+    tell(delta);
+    if (found && !finished()) stop(*found, delta);
+  }
+  if (!finished()) finish_parser(delta);
+}
+
+void SampleState::finish_parser(AnswerDelta& delta) {
+  if (!parser_) return;
+  pieces_.clear();
+  parser_->finish(pieces_);
+  tell_pieces(delta);
+}
+
+void SampleState::stop(const text::StopMatch& match, AnswerDelta& delta) {
+  finish_parser(delta);
+  finish_ = wire::Finish::kStop;
+  matched_ = match.is_regex ? options_->stop_patterns[match.index] : match.text;
 }
 
 std::string_view finish_name(wire::Finish finish) {
@@ -45,6 +160,24 @@ std::string_view finish_name(wire::Finish finish) {
   FATHOM_CHECK(false);
 }
 
+void append_matched(JsonWriter& writer, const MatchedStop& matched) {
+  if (const auto* token = std::get_if<wire::TokenId>(&matched)) {
+    writer.integer(*token);
+  } else if (const auto* text = std::get_if<std::string>(&matched)) {
+    writer.string(*text);
+  } else {
+    writer.null();
+  }
+}
+
+void Usage::add(const SampleState& state, bool prompt) {
+  completion_tokens += state.generated_tokens();
+  reasoning_tokens += state.reasoning_tokens();
+  if (!prompt) return;
+  prompt_tokens += state.prompt_tokens();
+  cached_tokens += state.cached_tokens();
+}
+
 void append_usage(std::string& out, const Usage& usage, bool cache_report, bool omit_nulls) {
   JsonWriter writer(out);
   writer.begin_object()
@@ -58,7 +191,12 @@ void append_usage(std::string& out, const Usage& usage, bool cache_report, bool 
   } else if (!omit_nulls) {
     writer.null("prompt_tokens_details");
   }
-  writer.integer("reasoning_tokens", 0).end_object();
+  if (usage.reasoning_tokens > 0) {
+    writer.begin_object("completion_tokens_details")
+        .integer("reasoning_tokens", usage.reasoning_tokens)
+        .end_object();
+  }
+  writer.integer("reasoning_tokens", usage.reasoning_tokens).end_object();
 }
 
 }  // namespace fathom::api

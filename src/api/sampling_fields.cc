@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
-#include <string>
-#include <vector>
+#include <utility>
+
+#include "api/constraint_fields.h"
+#include "text/stop_matcher.h"
 
 namespace fathom::api {
 
@@ -35,34 +38,113 @@ void read_top_k(FieldReader& fields,
   params.top_k = all ? 0 : static_cast<std::int32_t>(top_k);
 }
 
-void read_repetition_penalty(FieldReader& fields, const SamplingDefaults& defaults) {
-  constexpr std::string_view kName = "repetition_penalty";
-  fields.not_built_unless_number(kName, 1, kRepetitionPenalty);
-  if (fields.find(kName) != nullptr || defaults.repetition_penalty == 1) return;
-  fields.refuse(Refusal::semantic("not built yet: repetition_penalty, which " + defaults.source +
-                                  " sets; send 1 to do without"));
+void read_penalties(FieldReader& fields,
+                    const SamplingDefaults& defaults,
+                    wire::SamplingParams& params) {
+  const auto penalty = [&fields](std::string_view name, const Range& range, double fallback) {
+    return static_cast<float>(fields.number(name, range).value_or(fallback));
+  };
+  params.frequency_penalty = penalty("frequency_penalty", kPenalty, 0);
+  params.presence_penalty = penalty("presence_penalty", kPenalty, 0);
+  // A positive number that no float32 is near is still above 0.
+  params.repetition_penalty =
+      std::max(penalty("repetition_penalty", kRepetitionPenalty, defaults.repetition_penalty),
+               std::numeric_limits<float>::min());
 }
 
-// Fields that would change the answer and whose feature does not exist yet.
-void refuse_missing_features(FieldReader& fields, SamplingDialect dialect) {
-  fields.not_built_unless_number("frequency_penalty", 0, kPenalty);
-  fields.not_built_unless_number("presence_penalty", 0, kPenalty);
-  const bool native = dialect == SamplingDialect::kNative;
-  const std::string_view least_name = native ? "min_new_tokens" : "min_tokens";
-  const auto least = fields.integer(least_name, 0, kMaxTokens);
-  fields.not_built_unless(least_name, least == 0);
-  for (const std::string_view name : {"stop", "stop_regex", "logit_bias"}) {
-    fields.not_built_unless_empty(name);
+// The id that a key of logit_bias spells; -1: none of the model's.
+wire::TokenId id_of_key(const std::string& key, std::int32_t vocab_size) {
+  wire::TokenId id = -1;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+  const bool plain = error == std::errc() && end == key.data() + key.size() &&
+                     (key.front() != '0' || key.size() == 1);
+  return plain && id >= 0 && id < vocab_size ? id : -1;
+}
+
+void read_logit_bias(FieldReader& fields,
+                     std::int32_t vocab_size,
+                     std::vector<wire::TokenBias>& out) {
+  constexpr std::string_view kName = "logit_bias";
+  constexpr Range kBias{-kMaxFloat, kMaxFloat, "a finite number"};
+  const Json* given = fields.object(kName);
+  if (given == nullptr) return;
+  const Json::Object& members = *given->as_object();
+  if (members.size() > kMaxLogitBiases) {
+    fields.refuse(Refusal::semantic(fields.path(kName) + ": has " + std::to_string(members.size()) +
+                                    " members, expected at most " +
+                                    std::to_string(kMaxLogitBiases)));
+    return;
   }
-  for (const std::string_view name :
-       {"regex", "ebnf", "json_schema", "structural_tag", "custom_params"}) {
-    fields.not_built(name);
+  FieldReader inner(*given, fields.path(kName) + ".");
+  for (const JsonMember& member : members) {
+    const wire::TokenId id = id_of_key(member.key, vocab_size);
+    if (id < 0) {
+      fields.refuse(Refusal::semantic(fields.path(kName) + ": has the key " +
+                                      brief(Json::string(member.key)) +
+                                      ", expected token ids of the model: \"0\" to \"" +
+                                      std::to_string(vocab_size - 1) + "\""));
+      return;
+    }
+    const double bias = inner.number(member.key, kBias).value_or(0);
+    out.push_back({id, static_cast<float>(bias)});
+  }
+  if (inner.refusal()) fields.refuse(*inner.refusal());
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+}
+
+// A text or a list of texts, none of them empty.
+std::vector<std::string> read_texts(FieldReader& fields, std::string_view name, std::size_t most) {
+  std::vector<std::string> out;
+  const Json* value = fields.find(name);
+  if (value == nullptr) return out;
+  const Json::Array one{*value};
+  const Json::Array& elements = value->is_array() ? *value->as_array() : one;
+  if (elements.size() > most) {
+    fields.refuse(Refusal::semantic(fields.path(name) + ": has " + std::to_string(elements.size()) +
+                                    " elements, expected at most " + std::to_string(most)));
+    return out;
+  }
+  for (const Json& element : elements) {
+    const std::string* text = element.as_string();
+    if (text == nullptr) {
+      fields.refuse_kind(name, element, "a string or an array of strings");
+      return {};
+    }
+    if (text->empty() || text->size() > kMaxStopBytes) {
+      fields.refuse_value(name, element,
+                          "a string of 1 to " + std::to_string(kMaxStopBytes) + " bytes");
+      return {};
+    }
+    out.push_back(*text);
+  }
+  return out;
+}
+
+void read_stops(FieldReader& fields, SamplingFields& out) {
+  std::vector<std::string> strings = read_texts(fields, "stop", kMaxStopStrings);
+  out.stop_patterns = read_texts(fields, "stop_regex", kMaxStopPatterns);
+  if (strings.empty() && out.stop_patterns.empty()) return;
+  auto rules = text::StopRules::create(std::move(strings), out.stop_patterns, out.keep_stop);
+  if (rules.ok()) {
+    out.stops = std::move(*rules);
+  } else {
+    fields.refuse(Refusal::semantic(fields.path("stop_regex") + ": " + rules.status().message()));
   }
 }
 
 }  // namespace
 
-void check_request_fields(FieldReader& fields) {
+AnswerOptions SamplingFields::answer_options() const {
+  AnswerOptions options;
+  options.skip_special_tokens = skip_special_tokens;
+  options.keep_stop = keep_stop;
+  options.stops = stops;
+  options.stop_patterns = stop_patterns;
+  return options;
+}
+
+std::int32_t read_request_fields(FieldReader& fields) {
+  constexpr std::int64_t kMostPriority = std::numeric_limits<std::int32_t>::max();
   for (const std::string_view name : {"custom_logit_processor", "lora_path", "session_params",
                                       "bootstrap_host", "bootstrap_port", "bootstrap_room"}) {
     fields.not_built(name);
@@ -73,17 +155,12 @@ void check_request_fields(FieldReader& fields) {
        {"data_parallel_rank", "routed_dp_rank", "disagg_prefill_dp_rank"}) {
     fields.integer(name, 0, 0);
   }
-}
-
-void check_response_format(FieldReader& fields) {
-  const Json* format = fields.object("response_format");
-  if (format == nullptr) return;
-  const Json* type = format->find("type");
-  if (type == nullptr || !type->is_string()) {
-    fields.refuse(Refusal::shape("response_format.type: is missing, expected a string"));
-    return;
+  for (const std::string_view name : {"extra_key", "cache_salt"}) {
+    const Json* value = fields.find(name);
+    if (value != nullptr && !value->is_array()) fields.text(name, "");
   }
-  fields.not_built_unless("response_format", *type->as_string() == "text");
+  return static_cast<std::int32_t>(
+      fields.integer("priority", -kMostPriority, kMostPriority).value_or(0));
 }
 
 SamplingFields read_sampling(FieldReader& fields,
@@ -101,7 +178,13 @@ SamplingFields read_sampling(FieldReader& fields,
   out.params.top_p = std::max(static_cast<float>(top_p), std::numeric_limits<float>::min());
   out.params.min_p = static_cast<float>(fields.number("min_p", kMinP).value_or(defaults.min_p));
   read_top_k(fields, defaults, options, out.params);
-  read_repetition_penalty(fields, defaults);
+  read_penalties(fields, defaults, out.params);
+  read_logit_bias(fields, options.vocab_size, out.params.logit_bias);
+  out.keep_stop = fields.boolean("no_stop_trim", false);
+  read_stops(fields, out);
+  out.constraint = read_constraint(fields);
+  out.params.min_new_tokens = static_cast<std::int32_t>(
+      fields.integer(native ? "min_new_tokens" : "min_tokens", 0, kMaxTokens).value_or(0));
 
   const auto most_samples = static_cast<std::int64_t>(options.max_samples);
   out.samples = static_cast<std::uint32_t>(fields.integer("n", 1, most_samples).value_or(1));
@@ -112,7 +195,6 @@ SamplingFields read_sampling(FieldReader& fields,
   std::sort(stops.begin(), stops.end());
   stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   out.skip_special_tokens = fields.boolean("skip_special_tokens", true);
-  out.keep_stop_token = fields.boolean("no_stop_trim", false);
   out.stream_interval = options.stream_interval;
   if (native) {
     out.stream_interval = static_cast<std::int32_t>(
@@ -122,7 +204,7 @@ SamplingFields read_sampling(FieldReader& fields,
       out.max_new_tokens = static_cast<std::int32_t>(most.value_or(kNativeMaxNewTokens));
     }
   }
-  refuse_missing_features(fields, dialect);
+  fields.not_built_unless_empty("custom_params");
   return out;
 }
 

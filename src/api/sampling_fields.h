@@ -1,8 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
+#include "api/answer.h"
 #include "api/request_fields.h"
 #include "api/service.h"
 #include "wire/messages.h"
@@ -16,26 +20,37 @@ struct SamplingFields {
   std::optional<std::uint64_t> seed;
   std::optional<std::int32_t> max_new_tokens;  // none: as many as fit
   std::int32_t stream_interval = 1;
+  wire::Constraint constraint;
   bool skip_special_tokens = true;
-  bool keep_stop_token = false;  // no_stop_trim: the token that ended it has text
+  bool keep_stop = false;  // no_stop_trim: what ended it, token or text, is part of the answer
+  std::shared_ptr<const text::StopRules> stops;  // of stop and stop_regex; null: neither
+  std::vector<std::string> stop_patterns;        // stop_regex
+  std::int32_t priority = 0;
+
+  // What the answer needs to know of it.
+  AnswerOptions answer_options() const;
 };
+
+// What a request may bring.
+inline constexpr std::size_t kMaxLogitBiases = 1024;
+inline constexpr std::size_t kMaxStopStrings = 64;
+inline constexpr std::size_t kMaxStopPatterns = 16;
+inline constexpr std::size_t kMaxStopBytes = 1024;  // each
 
 // The two families of request bodies name some fields differently.
 enum class SamplingDialect : std::uint8_t { kOpenAi, kNative };
 
 // Reads and checks them. What is wrong, or asks for what does not exist yet, is told to `fields`.
 // max_new_tokens is read for kNative only, whose default is 128; the OpenAI endpoints have rules of
-// their own.
+// their own. The constraint's begins_after is left alone.
 SamplingFields read_sampling(FieldReader& fields,
                              SamplingDialect dialect,
                              const SamplingDefaults& defaults,
                              const ServiceOptions& options);
 
-// Members of every generating request, beside its sampling, that would change the answer and whose
-// feature does not exist yet. There is one data-parallel rank: 0.
-void check_request_fields(FieldReader& fields);
-
-// response_format of the OpenAI endpoints: {"type":"text"} is all there is so far.
-void check_response_format(FieldReader& fields);
+// Members of every generating request, beside its sampling. Those that would change the answer and
+// whose feature does not exist yet are refused. There is one data-parallel rank: 0. extra_key and
+// cache_salt will part a prefix cache that does not exist yet. Returns the priority.
+std::int32_t read_request_fields(FieldReader& fields);
 
 }  // namespace fathom::api

@@ -21,6 +21,18 @@ void go_on_with_batches(Core& core) {
 
 }  // namespace
 
+Status check_preferred_sampling(const ServiceOptions& options) {
+  if (options.preferred_sampling.empty()) return {};
+  const Result<Json> preferred = parse_json(options.preferred_sampling);
+  if (!preferred.ok()) return preferred.status().in("preferred sampling");
+  if (!preferred->is_object()) {
+    return invalid_argument("preferred sampling: " + wrong_json_kind("an object", *preferred));
+  }
+  FieldReader fields(*preferred, "preferred sampling: ");
+  read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, options);
+  return fields.ok() ? Status() : invalid_argument(fields.refusal()->message);
+}
+
 Service::Service(ServiceOptions options,
                  const text::Tokenizer* tokenizer,
                  wire::EngineClient& engine)

@@ -13,6 +13,7 @@
 #include "http/message.h"
 #include "http/server.h"
 #include "observe/monitor.h"
+#include "text/answer_parser.h"
 #include "text/tokenizer.h"
 #include "wire/engine_link.h"
 
@@ -48,6 +49,11 @@ struct ServiceOptions {
   std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
   bool default_thinking = false;       // for a chat request that does not say
+  text::ReasoningFormat reasoning = text::ReasoningFormat::kNone;  // of the model's answers in chat
+  text::ToolCallFormat tool_calls = text::ToolCallFormat::kNone;   // likewise
+  bool forward_unknown_tools = false;  // calls of tools that the request does not have are told
+  bool auto_truncate = false;          // requests that are too long are shortened, not refused
+  std::string preferred_sampling;      // JSON object that sampling_params of /generate start from
   std::int32_t stream_interval = 1;    // tokens between two events of a stream
   bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
   bool cache_report = false;           // usage tells how much of the prompt was cached
@@ -65,6 +71,10 @@ struct ServiceOptions {
   double weight_gigabytes = 0;
   double cache_gigabytes = 0;
 };
+
+// Whether `preferred_sampling` is something that every request can start from. kInvalidArgument
+// names the member.
+Status check_preferred_sampling(const ServiceOptions& options);
 
 enum class ServiceState : std::uint8_t {
   kStarting,  // generates (for the warm-up), /health says 503

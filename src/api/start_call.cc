@@ -57,7 +57,9 @@ std::optional<Refusal> prepare_and_submit(Core& core,
     if (auto refusal = prepare(core, body, prepared)) return refusal;
   }
   prepared.received_ns = received_ns;
-  for (wire::GenerateRequest& generate : prepared.requests) generate.stream = prepared.stream;
+  if (prepared.stream) {
+    for (wire::GenerateRequest& generate : prepared.requests) generate.stream = true;
+  }
   return core.registry.submit(call, std::move(prepared));
 }
 
@@ -141,7 +143,6 @@ std::optional<Refusal> check_lengths(const ServiceOptions& options,
                                      const SamplingFields& sampling) {
   const std::string prompt = std::to_string(prompt_tokens);
   const std::string context = std::to_string(options.context_tokens);
-  if (prompt_tokens == 0) return Refusal::semantic("the prompt has no tokens, expected at least 1");
   if (prompt_tokens >= static_cast<std::size_t>(options.context_tokens)) {
     return Refusal::semantic("the prompt has " + prompt + " tokens; the context holds fewer than " +
                              context);
@@ -162,6 +163,22 @@ std::optional<Refusal> check_lengths(const ServiceOptions& options,
   return std::nullopt;
 }
 
+// Cuts prompt and answer to what context and pool hold; at least one token is left for the answer.
+void truncate(const ServiceOptions& options,
+              std::vector<wire::TokenId>& prompt,
+              wire::GenerateRequest& request) {
+  const std::int32_t most =
+      std::max(std::min(options.max_prompt_tokens, options.context_tokens - 2), 1);
+  if (prompt.size() > static_cast<std::size_t>(most)) {
+    prompt.resize(static_cast<std::size_t>(most));
+  }
+  const auto tokens = static_cast<std::int32_t>(prompt.size());
+  wire::SamplingParams& sampling = request.sampling;
+  sampling.max_new_tokens = std::min(sampling.max_new_tokens, options.context_tokens - 1 - tokens);
+  sampling.min_new_tokens = std::min(sampling.min_new_tokens, sampling.max_new_tokens);
+  request.logprobs.prompt_start = std::min(request.logprobs.prompt_start, tokens);
+}
+
 }  // namespace
 
 std::optional<Refusal> add_prompt(Core& core,
@@ -169,9 +186,25 @@ std::optional<Refusal> add_prompt(Core& core,
                                   const std::string& rid,
                                   std::vector<wire::TokenId> prompt,
                                   const SamplingFields& sampling,
-                                  const wire::LogprobParams& logprobs) {
+                                  const wire::LogprobParams& logprobs,
+                                  bool watched) {
   const ServiceOptions& options = core.options;
-  if (auto refusal = check_lengths(options, rid, prompt.size(), sampling)) return refusal;
+  if (prompt.empty()) return Refusal::semantic("the prompt has no tokens, expected at least 1");
+  if (sampling.max_new_tokens && sampling.params.min_new_tokens > *sampling.max_new_tokens) {
+    return Refusal::semantic(
+        "the request asks for at least " + std::to_string(sampling.params.min_new_tokens) +
+        " tokens of the answer and for at most " + std::to_string(*sampling.max_new_tokens));
+  }
+  wire::GenerateRequest request;
+  request.sampling = sampling.params;
+  request.sampling.max_new_tokens =
+      sampling.max_new_tokens.value_or(std::numeric_limits<std::int32_t>::max());
+  request.logprobs = logprobs;
+  if (options.auto_truncate) {
+    truncate(options, prompt, request);
+  } else if (auto refusal = check_lengths(options, rid, prompt.size(), sampling)) {
+    return refusal;
+  }
   const std::size_t requests = out.requests.size() + sampling.samples;
   if (requests > options.max_samples) {
     return Refusal::semantic("prompts times n is at least " + std::to_string(requests) +
@@ -183,12 +216,10 @@ std::optional<Refusal> add_prompt(Core& core,
                              " tokens, counted for each of n, expected at most " +
                              std::to_string(options.max_call_tokens));
   }
-  wire::GenerateRequest request;
-  request.sampling = sampling.params;
   request.sampling.seed = sampling.seed ? *sampling.seed : core.seeds.next();
-  request.sampling.max_new_tokens =
-      sampling.max_new_tokens.value_or(std::numeric_limits<std::int32_t>::max());
-  request.logprobs = logprobs;
+  request.constraint = sampling.constraint;
+  request.priority = sampling.priority;
+  request.stream = watched;
   request.stream_interval = sampling.stream_interval;
   request.prompt = std::move(prompt);
   for (std::uint32_t sample = 0; sample + 1 < sampling.samples; ++sample) {

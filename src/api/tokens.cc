@@ -6,6 +6,7 @@
 #include "api/core.h"
 #include "api/json_writer.h"
 #include "api/request_fields.h"
+#include "api/tool_fields.h"
 
 namespace fathom::api {
 
@@ -51,15 +52,21 @@ std::optional<Refusal> tokenize_body(const Core& core, const Json& body, std::ve
   FieldReader fields(body);
   const text::EncodeOptions options{.add_special_tokens =
                                         fields.boolean("add_special_tokens", true)};
-  const bool thinking = read_thinking(fields, core.options.default_thinking);
   if (fields.refusal()) return fields.refusal();
   if (const Json* prompt = fields.find("prompt")) {
     return tokenize_texts(*core.tokenizer, *prompt, options, out);
   }
-  if (fields.find("messages") != nullptr) {
-    return encode_chat(*core.tokenizer, body, thinking, out.emplace_back());
+  if (fields.find("messages") == nullptr) return Refusal::shape("prompt: is missing");
+  ChatRequest request;
+  read_conversation(fields, core.options.default_thinking, request);
+  if (fields.refusal()) return fields.refusal();
+  if (const Status status = check_tools(request.tools); !status.ok()) {
+    return Refusal::semantic(status.message());
   }
-  return Refusal::shape("prompt: is missing");
+  EncodedChat encoded;
+  auto refusal = encode_chat(*core.tokenizer, request, encoded);
+  out.push_back(std::move(encoded.tokens));
+  return refusal;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 
 #include "api/channel.h"
 #include "api/service.h"
+#include "app/answer_formats.h"
 #include "app/device_memory.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
@@ -172,6 +173,12 @@ Result<api::ServiceOptions> Instance::State::service_options(
   options.incremental_streaming = plan.incremental_streaming;
   options.file_storage = plan.file_storage;
   options.cache_report = plan.cache_report;
+  FATHOM_RETURN_IF_ERROR(set_answer_formats(plan, config, options));
+  options.forward_unknown_tools = plan.forward_unknown_tools;
+  options.default_thinking = plan.default_thinking;
+  options.auto_truncate = plan.auto_truncate;
+  options.preferred_sampling = plan.preferred_sampling;
+  FATHOM_RETURN_IF_ERROR(api::check_preferred_sampling(options));
   options.random_seed = plan.random_seed;
   options.monitor = monitor.get();
   options.health_generates = plan.health_generates;

@@ -189,9 +189,15 @@ struct InstancePlan {
   std::int32_t warmup_timeout_s = 600;
   bool health_generates = true;  // /health asks the engine
   std::int32_t health_timeout_s = 20;
-  bool use_sampling_defaults = true;  // of the model's generation_config.json, for chat
-  std::string file_storage;           // folder of uploads and batches
-  bool cache_report = false;          // usage tells how much of the prompt was cached
+  bool use_sampling_defaults = true;   // of the model's generation_config.json, for chat
+  std::string file_storage;            // folder of uploads and batches
+  bool cache_report = false;           // usage tells how much of the prompt was cached
+  std::string reasoning_parser;        // the flag's name for it; empty: none
+  std::string tool_call_parser;        // likewise
+  bool forward_unknown_tools = false;  // calls of tools that a request does not have are told
+  bool default_thinking = false;       // for chat requests that do not say
+  bool auto_truncate = false;          // requests that are too long are shortened
+  std::string preferred_sampling;      // JSON object; empty: none
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
   MonitoringPlan monitoring;

@@ -342,6 +342,19 @@ Status plan_serving(Resolution& r) {
   plan.use_sampling_defaults = flags.text("sampling_defaults") == "model";
   plan.file_storage = flags.text("file_storage_path");
   plan.cache_report = flags.is_on("enable_cache_report");
+  plan.reasoning_parser = flags.text("reasoning_parser");
+  plan.tool_call_parser = flags.text("tool_call_parser");
+  plan.forward_unknown_tools = environment.is_on("SGLANG_FORWARD_UNKNOWN_TOOLS");
+  plan.default_thinking = environment.is_on("SGLANG_DEFAULT_THINKING");
+  plan.auto_truncate = flags.is_on("allow_auto_truncate");
+  if (flags.has("preferred_sampling_params")) {
+    const Json& preferred = flags.get("preferred_sampling_params");
+    if (!preferred.is_object()) {
+      return invalid_argument("--preferred-sampling-params: " +
+                              wrong_json_kind("an object", preferred));
+    }
+    plan.preferred_sampling = to_json(preferred);
+  }
   plan.log_milliseconds = environment.is_on("SGLANG_LOG_MS");
   return plan_http(r);
 }

@@ -175,6 +175,10 @@ Json serving(const InstancePlan& plan) {
       .add("use_sampling_defaults", plan.use_sampling_defaults)
       .add("file_storage", plan.file_storage)
       .add("cache_report", plan.cache_report)
+      .add("reasoning_parser", plan.reasoning_parser)
+      .add("tool_call_parser", plan.tool_call_parser)
+      .add("default_thinking", plan.default_thinking)
+      .add("auto_truncate", plan.auto_truncate)
       .add("log_level", log_level_name(plan.log_level))
       .add("log_milliseconds", plan.log_milliseconds)
       .take();
