@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "text/answer_corpus.h"
+#include "text/answer_corpus_testing.h"
 #include "text/answer_testing.h"
 
 namespace fathom::text {

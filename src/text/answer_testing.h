@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -94,6 +95,18 @@ ToldAnswer parse_in_pieces(const AnswerParserOptions& options,
 
 inline ToldAnswer parse_whole(const AnswerParserOptions& options, std::string_view text) {
   return parse_in_pieces(options, text, [&] { return text.size(); });
+}
+
+// Parses `text` whole, byte by byte and in random pieces, checks that all tell the same, and
+// returns it.
+inline ToldAnswer check_answer(const AnswerParserOptions& options,
+                               std::string_view text,
+                               std::uint32_t seed) {
+  ToldAnswer told = parse_whole(options, text);
+  FATHOM_CHECK(parse_in_pieces(options, text, [] { return 1; }) == told);
+  std::minstd_rand random(seed);
+  FATHOM_CHECK(parse_in_pieces(options, text, [&] { return 1 + random() % 9; }) == told);
+  return told;
 }
 
 }  // namespace fathom::text

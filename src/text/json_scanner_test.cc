@@ -60,7 +60,7 @@ TEST(JsonScanner, AcceptsWhatTheParserAccepts) {
       " ",       "\n",    "中",     "\x01"};
   std::mt19937 random(3);
   int accepted = 0;
-  for (int round = 0; round < 200000; ++round) {
+  for (int round = 0; round < 50000; ++round) {
     std::string text;
     const std::size_t parts = 1 + random() % 7;
     for (std::size_t i = 0; i < parts; ++i) text += kParts[random() % std::size(kParts)];
@@ -68,7 +68,7 @@ TEST(JsonScanner, AcceptsWhatTheParserAccepts) {
     ASSERT_EQ(accepts(text), valid) << text;
     accepted += valid ? 1 : 0;
   }
-  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(accepted, 500);
 }
 
 TEST(JsonScanner, HasTheParsersLimits) {

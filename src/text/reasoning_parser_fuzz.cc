@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/check.h"
-#include "text/answer_fuzzing.h"
+#include "text/answer_testing.h"
 #include "text/chat_markers.h"
 
 // NOLINTNEXTLINE(readability-identifier-naming): libFuzzer gives the name

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/log.h"
-#include "text/answer_fuzzing.h"
+#include "text/answer_testing.h"
 
 // NOLINTNEXTLINE(readability-identifier-naming): libFuzzer gives the name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "text/answer_corpus.h"
+#include "text/answer_corpus_testing.h"
 
 #include <utility>
 
