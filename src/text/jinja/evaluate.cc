@@ -305,10 +305,8 @@ Value Evaluator::item(const Value& object, const Value& key) {
   if (!budget_.ok()) return {};
   if (object.is_undefined()) return fail(object.why_undefined());
   if (object.is(Kind::kDict)) {
-    const bool possible = !key.is(Kind::kDict) && !key.is(Kind::kSequence);
-    if (const Value* found = possible ? find(budget_, object.as_dict(), key) : nullptr) {
-      return *found;
-    }
+    // A list is equal to no key, as none can be one.
+    if (const Value* found = find(budget_, object.as_dict(), key)) return *found;
   }
   if (key.is(Kind::kString)) return attribute(object, key.as_string());
   if (key.is_integral()) {

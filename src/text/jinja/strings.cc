@@ -200,7 +200,7 @@ std::vector<std::string_view> split_at_space(std::string_view text, std::int64_t
   text = strip(text, true, false);
   while (!text.empty()) {
     if (most >= 0 && parts.size() == static_cast<std::size_t>(most)) {
-      parts.push_back(strip(text, false, true));
+      parts.push_back(text);  // with its blanks at the end
       break;
     }
     std::size_t end = 0;
@@ -220,7 +220,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, s
   text = strip(text, false, true);
   while (!text.empty()) {
     if (most >= 0 && parts.size() == static_cast<std::size_t>(most)) {
-      parts.push_back(strip(text, true, false));
+      parts.push_back(text);
       break;
     }
     std::size_t begin = text.size();

@@ -32,7 +32,11 @@ std::string title_words(std::string_view text) {
     };
     const auto next = [&text](std::size_t place) { return place + byte_of(text.substr(place), 1); };
     while (end < text.size() && !separates(end)) end = next(end);
-    out += capitalize(text.substr(at, end - at));
+    if (end > at) {
+      const std::size_t second = next(at);
+      out += upper(text.substr(at, second - at));
+      out += lower(text.substr(second, end - second));
+    }
     while (end < text.size() && separates(end)) {
       const std::size_t behind = next(end);
       out += text.substr(end, behind - end);
