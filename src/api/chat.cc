@@ -25,7 +25,9 @@ std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out)
   if (fields.refusal()) return fields.refusal();
 
   std::vector<wire::TokenId> prompt;
-  if (auto refusal = encode_chat(*core.tokenizer, body, thinking, prompt)) return refusal;
+  if (auto refusal =
+          encode_chat(*core.tokenizer, core.options.chat_template.get(), body, thinking, prompt))
+    return refusal;
   const auto logprobs =
       answer_logprobs(facts.logprobs, static_cast<std::int32_t>(top.value_or(0)), prompt.size());
   if (auto refusal = add_prompt(core, out, facts.id, std::move(prompt), sampling, logprobs)) {

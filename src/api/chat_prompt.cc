@@ -18,6 +18,7 @@ bool has_role(const Json& message, std::string_view name) {
 }  // namespace
 
 std::optional<Refusal> encode_chat(const text::Tokenizer& tokenizer,
+                                   const text::ChatTemplate* chat_template,
                                    const Json& body,
                                    bool thinking,
                                    std::vector<wire::TokenId>& out) {
@@ -44,6 +45,21 @@ std::optional<Refusal> encode_chat(const text::Tokenizer& tokenizer,
     } else {
       messages.back().set("role", Json::string("user"));
     }
+  }
+  if (chat_template != nullptr) {
+    Result<std::string> prompt =
+        chat_template->render({.body = &body, .messages = messages, .thinking = thinking});
+    if (!prompt.ok()) return Refusal::semantic(prompt.status().message());
+    if (begun) {
+      const Result<std::string> text = text::message_text(*begun);
+      if (!text.ok()) {
+        return Refusal::semantic(
+            text.status().in("messages[" + std::to_string(messages.size()) + "]").message());
+      }
+      *prompt += *text;
+    }
+    out = tokenizer.encode(*prompt);
+    return std::nullopt;
   }
   text::ChatEncodingOptions options;
   options.thinking = thinking;

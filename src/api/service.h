@@ -11,6 +11,7 @@
 
 #include "http/message.h"
 #include "http/server.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "wire/engine_link.h"
 
@@ -41,7 +42,9 @@ struct ServiceOptions {
   std::int32_t max_prompt_tokens = 0;   // of them for the prompt
   std::int32_t pool_tokens = 0;         // what the engine's pages hold together
   std::int32_t page_tokens = 64;
-  std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
+  std::int32_t vocab_size = 0;  // of the model: ids in requests are below this
+  // Of chat prompts; null: DeepSeek-V3.2's own encoding.
+  std::shared_ptr<const text::ChatTemplate> chat_template;
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
   bool default_thinking = false;       // for a chat request that does not say
   std::int32_t stream_interval = 1;    // tokens between two events of a stream

@@ -57,7 +57,8 @@ std::optional<Refusal> tokenize_body(const Core& core, const Json& body, std::ve
     return tokenize_texts(*core.tokenizer, *prompt, options, out);
   }
   if (fields.find("messages") != nullptr) {
-    return encode_chat(*core.tokenizer, body, thinking, out.emplace_back());
+    return encode_chat(*core.tokenizer, core.options.chat_template.get(), body, thinking,
+                       out.emplace_back());
   }
   return Refusal::shape("prompt: is missing");
 }

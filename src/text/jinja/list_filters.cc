@@ -315,6 +315,7 @@ Value absolute(Evaluator& evaluator, const Value& value, const Arguments& argume
   bind(evaluator.budget(), "abs", arguments, {});
   if (value.is(Kind::kFloat)) return Value::number(std::abs(value.as_float()));
   if (value.is_integral() && value.as_int() >= 0) return Value::integer(value.as_int());
+  if (value.is(Kind::kBigInt) && value.as_digits().front() != '-') return value;
   return negate(evaluator.budget(), value);
 }
 

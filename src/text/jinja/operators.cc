@@ -193,6 +193,10 @@ Value joined(Budget& budget, const Value& a, const Value& b) {
 Value calculate(Budget& budget, Operator op, const Value& a, const Value& b) {
   if (!budget.ok()) return {};
   if (a.is_numeric() && b.is_numeric()) return calculate_numbers(budget, op, a, b);
+  if (op == Operator::kModulo && a.is(Kind::kString)) {
+    budget.fail("formatting with % is not supported");
+    return {};
+  }
   if (a.is_undefined() || b.is_undefined()) {
     budget.fail(a.is_undefined() ? a.why_undefined() : b.why_undefined());
     return {};
@@ -207,10 +211,6 @@ Value calculate(Budget& budget, Operator op, const Value& a, const Value& b) {
     if (repeats(a) && b.is_integral()) return repeated(budget, a, b.as_int());
     if (repeats(b) && a.is_integral()) return repeated(budget, b, a.as_int());
   }
-  if (op == Operator::kModulo && a.is(Kind::kString)) {
-    budget.fail("formatting with % is not supported");
-    return {};
-  }
   budget.fail("\"" + std::string(spelling(op)) + "\" does not work on " + kinds(a, b));
   return {};
 }
@@ -219,6 +219,10 @@ Value negate(Budget& budget, const Value& value) {
   if (value.is_integral())
     return calculate_integers(budget, Operator::kSubtract, 0, value.as_int());
   if (value.is(Kind::kFloat)) return Value::number(-value.as_float());
+  if (value.is(Kind::kBigInt)) {
+    const std::string& digits = value.as_digits();
+    return Value::big_integer(digits.front() == '-' ? digits.substr(1) : "-" + digits);
+  }
   if (value.is_undefined()) {
     budget.fail(value.why_undefined());
   } else {
@@ -363,7 +367,10 @@ Value slice(Budget& budget,
   const bool sliced = value.is(Kind::kSequence) &&
                       value.as_sequence().kind != SequenceKind::kGenerator &&
                       value.as_sequence().kind != SequenceKind::kView;
-  if (!sliced) return Value::undefined("a " + std::string(type_name(value)) + " has no slices");
+  if (!sliced) {
+    budget.fail("a " + std::string(type_name(value)) + " has no slices");
+    return {};
+  }
   const Sequence& sequence = value.as_sequence();
   const std::optional<Range> range =
       range_of(budget, static_cast<std::int64_t>(sequence.items.size()), begin, end, step);

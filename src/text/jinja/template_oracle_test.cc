@@ -207,7 +207,7 @@ class Expressions {
       case 5:
         return "[" + inner() + ", " + inner() + "]";
       case 6:
-        return "{'k': " + inner() + ", " + leaf() + ": 1}";
+        return "{'k': " + inner() + ", " + key() + ": 1}";
       case 7:
         return "(" + inner() + ")" + subscript();
       case 8:
@@ -231,8 +231,12 @@ class Expressions {
         "1",        "0",        "-3",      "2.5",   "'a'", "'Hello World'", "''",    "none",
         "true",     "xs",       "names",   "d",     "s",   "missing",       "users", "[]",
         "{}",       "(1, 'b')", "ws",      "'é🎉ß'", "big", "messages",      "'1.5'", "'12'",
-        "range(3)", "lines",    "10000000"};
+        "range(3)", "lines", "1000"};
     return one_of(kLeaves);
+  }
+  std::string key() {
+    static const char* const kKeys[] = {"1", "'a'", "none", "s", "missing", "2.5", "(1, s)", "big"};
+    return one_of(kKeys);
   }
   std::string binary() {
     static const char* const kOperators[] = {"+", "-",  "*", "/",  "//",  "%",  "~",  "==",    "!=",
@@ -262,9 +266,9 @@ class Expressions {
                                            "|max",
                                            "|capitalize",
                                            "|e",
-                                           "|items",
+                                           "|items|list",
                                            "|map('string')|list",
-                                           "|select",
+                                           "|select|list",
                                            "|indent(2)",
                                            "|round(1)",
                                            "|replace('a', 'bb')",
@@ -300,7 +304,7 @@ class Expressions {
 // What Python computes and the subset says that it does not.
 bool outside_the_subset(const std::string& why) {
   for (const char* const reason : {"passes 64 bits", "has no text", "past 64 bits", "gets longer",
-                                   "formatting with %", "bytes of memory"}) {
+                                   "formatting with %", "bytes of memory", "has no slices"}) {
     if (why.find(reason) != std::string::npos) return true;
   }
   return false;
@@ -310,11 +314,11 @@ TEST(JinjaOracle, RandomExpressionsHaveTheirValueInPython) {
   const Json variables = parse_json(test_file("variables.json")).value();
   Expressions expressions(6);
   std::vector<Rendering> renderings;
-  for (std::size_t i = 0; i < count(6000); ++i) {
+  for (std::size_t i = 0; i < count(3000); ++i) {
     std::string source = "{{ " + expressions.draw(1 + static_cast<int>(i % 3)) + " }}";
     // No texts of megabytes.
-    if (source.find("10000000 *") != std::string::npos ||
-        source.find("* 10000000") != std::string::npos) {
+    if (source.find("1000 *") != std::string::npos ||
+        source.find("* 1000") != std::string::npos) {
       continue;
     }
     renderings.push_back({std::move(source), variables});
