@@ -254,9 +254,11 @@ Result<Json> ChatTemplate::prepared_call(const Json& call) const {
   if (const std::string* text = arguments->as_string()) {
     Result<Json> parsed = parse_json(*text);
     if (!parsed.ok()) return parsed.status().in("function.arguments");
-    if (!argument_text_ || !parsed->is_object()) given = std::move(parsed).value();
-  }
-  if (!given.is_object() && !given.is_string()) {
+    if (!parsed->is_object()) {
+      return invalid_argument("function.arguments: " + wrong_json_kind("an object", *parsed));
+    }
+    if (!argument_text_) given = std::move(parsed).value();
+  } else if (!given.is_object()) {
     return invalid_argument("function.arguments: " + wrong_json_kind("an object", given));
   }
   if (argument_text_ && given.is_object()) {

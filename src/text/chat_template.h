@@ -44,7 +44,7 @@ class ChatTemplate {
   struct Request {
     // Read: tools, tool_choice, chat_template_kwargs, reasoning_effort. Outlives the call.
     const Json* body = nullptr;
-    std::span<const Json> messages;
+    std::span<const Json> messages = {};
     // Set for the template under both names that are in use, unless it is off and was not asked
     // for, or chat_template_kwargs sets the name itself.
     bool thinking = false;

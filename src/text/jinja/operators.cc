@@ -156,10 +156,12 @@ Value repeated(Budget& budget, const Value& value, std::int64_t times) {
                   " bytes");
       return {};
     }
+    if (!budget.take_text(text.size() * count)) return {};
+    if (text.size() == 1) return Value::string(std::string(count, text.front()));
     std::string out;
     out.reserve(text.size() * count);
     for (std::size_t i = 0; i < count && !text.empty(); ++i) out += text;
-    return make_text(budget, std::move(out));
+    return Value::string(std::move(out));
   }
   const Sequence& sequence = value.as_sequence();
   std::vector<Value> items;

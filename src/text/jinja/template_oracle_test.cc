@@ -228,10 +228,10 @@ class Expressions {
   }
   std::string leaf() {
     static const char* const kLeaves[] = {
-        "1",        "0",        "-3",      "2.5",   "'a'", "'Hello World'", "''",    "none",
-        "true",     "xs",       "names",   "d",     "s",   "missing",       "users", "[]",
-        "{}",       "(1, 'b')", "ws",      "'é🎉ß'", "big", "messages",      "'1.5'", "'12'",
-        "range(3)", "lines", "1000"};
+        "1",        "0",        "-3",    "2.5",   "'a'", "'Hello World'", "''",    "none",
+        "true",     "xs",       "names", "d",     "s",   "missing",       "users", "[]",
+        "{}",       "(1, 'b')", "ws",    "'é🎉ß'", "big", "messages",      "'1.5'", "'12'",
+        "range(3)", "lines",    "1000"};
     return one_of(kLeaves);
   }
   std::string key() {
@@ -317,8 +317,7 @@ TEST(JinjaOracle, RandomExpressionsHaveTheirValueInPython) {
   for (std::size_t i = 0; i < count(3000); ++i) {
     std::string source = "{{ " + expressions.draw(1 + static_cast<int>(i % 3)) + " }}";
     // No texts of megabytes.
-    if (source.find("1000 *") != std::string::npos ||
-        source.find("* 1000") != std::string::npos) {
+    if (source.find("1000 *") != std::string::npos || source.find("* 1000") != std::string::npos) {
       continue;
     }
     renderings.push_back({std::move(source), variables});
