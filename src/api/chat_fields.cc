@@ -137,6 +137,9 @@ void read_conversation(FieldReader& fields, bool default_thinking, ChatRequest& 
   read_tool_choice(fields, out.tool_choice);
   out.parallel_tool_calls = fields.boolean("parallel_tool_calls", true);
   out.thinking = read_thinking(fields, default_thinking);
+  for (const std::string_view name : {"chat_template_kwargs", "reasoning_effort", "reasoning"}) {
+    if (const Json* const value = fields.find(name)) out.template_fields.set(name, *value);
+  }
   out.continue_final_message = fields.boolean("continue_final_message", false);
   out.separate_reasoning = fields.boolean("separate_reasoning", true);
   out.stream_reasoning = fields.boolean("stream_reasoning", true);

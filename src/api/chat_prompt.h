@@ -5,6 +5,7 @@
 
 #include "api/chat_request.h"
 #include "api/refusal.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "wire/messages.h"
 
@@ -25,7 +26,11 @@ struct EncodedChat {
 //   what that message brought.
 // - A last message of the assistant is continued with continue_final_message: its text comes behind
 //   everything, encoded by itself. Without, it is read as a user's.
+//
+// With a template (text/chat_template.h) that renders instead, and what is continued is encoded
+// together with the prompt.
 std::optional<Refusal> encode_chat(const text::Tokenizer& tokenizer,
+                                   const text::ChatTemplate* chat_template,
                                    const ChatRequest& request,
                                    EncodedChat& out);
 

@@ -81,7 +81,9 @@ std::optional<Refusal> prepare_conversation(Core& core,
     return Refusal::semantic(status.message());
   }
   EncodedChat prompt;
-  if (auto refusal = encode_chat(*core.tokenizer, request, prompt)) return refusal;
+  if (auto refusal =
+          encode_chat(*core.tokenizer, core.options.chat_template.get(), request, prompt))
+    return refusal;
   Result<Json::Array> tools = all_tools(request);
   if (!tools.ok()) return Refusal::semantic(tools.status().message());
   answer->tools = std::make_shared<const Json::Array>(std::move(*tools));

@@ -34,6 +34,9 @@ struct ChatRequest {
   Json::Array messages;
   Json::Array tools;  // OpenAI's form: {"type":"function","function":{…}}
   ToolChoice tool_choice;
+  // Members of the body that a chat template reads: chat_template_kwargs, reasoning_effort,
+  // reasoning.
+  Json template_fields = Json::object();
   bool parallel_tool_calls = true;
   SamplingFields sampling;  // with its constraint, which begins behind thoughts by itself
   bool thinking = false;    // the prompt opens thoughts

@@ -238,6 +238,29 @@ std::string prompt_of(ServiceRig& rig, const std::string& body) {
   return *parse_json(text.body).value().find("text")->as_string();
 }
 
+TEST(Chat, ATemplateRendersInPlaceOfTheModelsOwnEncoding) {
+  ServiceOptions options = ServiceRig::default_options();
+  const std::string source =
+      "{{ raise_exception('too many') if messages | length > 2 }}{{ 'T' if thinking }}"
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<answer>";
+  options.chat_template = text::ChatTemplate::from_files({.chat_template = source}).value();
+  ServiceRig rig(options);
+  const std::string user = R"({"role":"user","content":"a"})";
+  const std::string assistant = R"({"role":"assistant","content":"b"})";
+
+  EXPECT_EQ(
+      prompt_of(rig, R"({"chat_template_kwargs":{"thinking":true},"messages":[)" + user + "]}"),
+      "T<user>a<answer>");
+  EXPECT_EQ(prompt_of(rig, R"({"continue_final_message":true,"messages":[)" + user + "," +
+                               assistant + "]}"),
+            "<user>a<answer>b");
+  const http::Response refused =
+      rig.ask("POST", kPath, R"({"messages":[)" + user + "," + assistant + "," + user + "]}");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_NE(refused.body.find("the chat template: line 1: too many"), std::string::npos)
+      << refused.body;
+}
+
 TEST(Chat, RendersMessagesAsTheModelReadsThem) {
   ServiceRig rig;
   const std::string user = R"({"role":"user","content":"a"})";

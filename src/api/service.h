@@ -14,6 +14,7 @@
 #include "http/server.h"
 #include "observe/monitor.h"
 #include "text/answer_parser.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "wire/engine_link.h"
 
@@ -46,7 +47,9 @@ struct ServiceOptions {
   std::int32_t pool_tokens = 0;         // what the engine's pages hold together
   std::int32_t max_running = 0;         // requests that the engine runs at once
   std::int32_t page_tokens = 64;
-  std::int32_t vocab_size = 0;         // of the model: ids in requests are below this
+  std::int32_t vocab_size = 0;  // of the model: ids in requests are below this
+  // Of chat prompts; null: DeepSeek-V3.2's own encoding.
+  std::shared_ptr<const text::ChatTemplate> chat_template;
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does
   bool default_thinking = false;       // for a chat request that does not say
   text::ReasoningFormat reasoning = text::ReasoningFormat::kNone;  // of the model's answers in chat

@@ -64,7 +64,7 @@ std::optional<Refusal> tokenize_body(const Core& core, const Json& body, std::ve
     return Refusal::semantic(status.message());
   }
   EncodedChat encoded;
-  auto refusal = encode_chat(*core.tokenizer, request, encoded);
+  auto refusal = encode_chat(*core.tokenizer, core.options.chat_template.get(), request, encoded);
   out.push_back(std::move(encoded.tokens));
   return refusal;
 }

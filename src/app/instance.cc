@@ -169,6 +169,16 @@ Result<api::ServiceOptions> Instance::State::service_options(
     FATHOM_RETURN_IF_ERROR(defaults.status());
     options.sampling_defaults = std::move(defaults).value();
   }
+  if (tokenizer != nullptr) {
+    auto chosen =
+        text::ChatTemplate::choose(plan.chat_template, plan.tokenizer_path, plan.own_chat_encoding);
+    FATHOM_RETURN_IF_ERROR(chosen.status());
+    options.chat_template = std::move(chosen).value();
+    if (options.chat_template != nullptr) {
+      log_info(plan.chat_template.empty() ? "Chat prompts follow the checkpoint's chat template"
+                                          : "Chat prompts follow " + plan.chat_template);
+    }
+  }
   options.stream_interval = plan.stream_interval;
   options.incremental_streaming = plan.incremental_streaming;
   options.file_storage = plan.file_storage;

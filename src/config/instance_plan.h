@@ -189,6 +189,8 @@ struct InstancePlan {
   std::int32_t warmup_timeout_s = 600;
   bool health_generates = true;  // /health asks the engine
   std::int32_t health_timeout_s = 20;
+  std::string chat_template;       // a file; empty: the checkpoint's, or the model's own encoding
+  bool own_chat_encoding = false;  // that of the model, even where the checkpoint has a template
   bool use_sampling_defaults = true;   // of the model's generation_config.json, for chat
   std::string file_storage;            // folder of uploads and batches
   bool cache_report = false;           // usage tells how much of the prompt was cached

@@ -339,6 +339,10 @@ Status plan_serving(Resolution& r) {
   const std::int64_t warmup_s = environment.integer("SGLANG_WARMUP_TIMEOUT");
   const std::int32_t warmup_default_s = plan.role == Role::kUnified ? 600 : 1800;
   plan.warmup_timeout_s = warmup_s > 0 ? static_cast<std::int32_t>(warmup_s) : warmup_default_s;
+  if (flags.has("chat_template")) plan.chat_template = flags.text("chat_template");
+  // This parser reads what the model answers to its own encoding alone.
+  plan.own_chat_encoding =
+      flags.has("tool_call_parser") && flags.text("tool_call_parser") == "deepseekv32";
   plan.use_sampling_defaults = flags.text("sampling_defaults") == "model";
   plan.file_storage = flags.text("file_storage_path");
   plan.cache_report = flags.is_on("enable_cache_report");

@@ -172,6 +172,8 @@ Json serving(const InstancePlan& plan) {
       .add("health_timeout_s", plan.health_timeout_s)
       .add("stream_interval", plan.stream_interval)
       .add("incremental_streaming", plan.incremental_streaming)
+      .add("chat_template", plan.chat_template)
+      .add("own_chat_encoding", plan.own_chat_encoding)
       .add("use_sampling_defaults", plan.use_sampling_defaults)
       .add("file_storage", plan.file_storage)
       .add("cache_report", plan.cache_report)

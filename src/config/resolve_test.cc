@@ -511,7 +511,7 @@ TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
          "--reasoning-parser qwen3", "--enable-http2", "--grpc-port 1",
          "--attention-backend fa3", "--load-format pt",
         "--dtype float16", "--speculative-algorithm EAGLE", "--disaggregation-mode decode",
-        "--chat-template t", "--enable-hierarchical-cache"}) {
+        "--enable-hierarchical-cache"}) {
     EXPECT_EQ(resolved(line, "cpu").not_built.size(), 1U) << line;
   }
   EXPECT_EQ(resolved("", "cpu", {{"SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "99"}})
