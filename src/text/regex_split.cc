@@ -8,6 +8,7 @@
 #include <pcre2.h>
 
 #include "base/check.h"
+#include "text/regex_dialect.h"
 #include "text/utf8.h"
 
 namespace fathom::text {
@@ -32,6 +33,12 @@ Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
     return invalid_argument("a pattern has 1 to " + std::to_string(kMaxPatternBytes) +
                             " bytes, this one has " + std::to_string(step.pattern.size()));
   }
+  std::string pattern = step.pattern;
+  if (!step.literal) {
+    Result<std::string> translated = to_pcre2(step.pattern);
+    if (!translated.ok()) return translated.status();
+    pattern = std::move(*translated);
+  }
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
   FATHOM_CHECK(context != nullptr);
@@ -41,10 +48,12 @@ Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
                    : PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(bytes_of(step.pattern), step.pattern.size(), options, &error,
-                                   &offset, context.get());
+  pcre2_code* code =
+      pcre2_compile(bytes_of(pattern), pattern.size(), options, &error, &offset, context.get());
   if (code == nullptr) {
-    return invalid_argument("pattern: at byte " + std::to_string(offset) + ": " + describe(error));
+    std::string message = "pattern: at byte " + std::to_string(offset);
+    if (pattern != step.pattern) message += " of " + pattern;
+    return invalid_argument(message + ": " + describe(error));
   }
   // Without JIT (no memory, no support for this machine) matching is slower and else the same.
   static_cast<void>(pcre2_jit_compile(code, PCRE2_JIT_COMPLETE));

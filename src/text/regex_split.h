@@ -28,8 +28,8 @@ struct SplitStep {
   bool invert = false;  // matches and the text between them change roles
 };
 
-// A SplitStep ready to run, on PCRE2. Character classes are Unicode's (14.0), ^ and $ stand at
-// every line, and only \n is a newline to them.
+// A SplitStep ready to run, on PCRE2. Patterns are those of Oniguruma (regex_dialect.h). Character
+// classes are Unicode's (14.0), ^ and $ stand at every line, and only \n is a newline to them.
 //
 // Threads: immutable; each thread runs it through a Matcher of its own.
 class RegexSplit {
