@@ -11,17 +11,45 @@ namespace fathom::text {
 namespace {
 
 // Up to this many bytes a scan over all pairs is faster than a queue.
-constexpr std::size_t kShortPiece = 32;
+constexpr std::size_t kShortPiece = 128;
+constexpr std::size_t kLanes = 8;  // of a scan
+static_assert(kShortPiece % kLanes == 0 && kShortPiece < 256);
+
+constexpr unsigned kIdBits = 21;
+constexpr unsigned kRankBits = 22;
+static_assert(kMaxTokens <= 1 << kIdBits && kMaxMerges < std::size_t{1} << kRankBits);
 
 std::uint64_t pair_of(TokenId left, TokenId right) {
-  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
-         static_cast<std::uint32_t>(right);
+  return static_cast<std::uint64_t>(left) << kIdBits | static_cast<std::uint64_t>(right);
 }
 
 std::uint64_t hash_of(std::uint64_t pair) {
   pair *= 0x9E3779B97F4A7C15U;
   pair ^= pair >> 29;
-  return (pair * 0xD6E8FEB86659FD93U) >> 20;
+  return pair * 0xD6E8FEB86659FD93U;
+}
+
+// The slot where a search begins is taken from other bits of the hash than the filter's bit.
+std::size_t slot_of(std::uint64_t hash) { return hash >> 40; }
+std::size_t filter_word_of(std::uint64_t hash) { return hash >> 6 & 0xFFFFFFFF; }
+std::uint64_t filter_bit_of(std::uint64_t hash) { return std::uint64_t{1} << (hash & 63); }
+
+// A merge of the symbol at `index` in a short piece: the lowest key merges next.
+constexpr std::uint32_t kNoKey = 0xFFFFFFFF;
+std::uint32_t key_of(std::uint32_t rank, std::size_t index) {
+  return rank << 8 | static_cast<std::uint32_t>(index);
+}
+
+// Written for the compiler to keep the lanes in one register. `count` is a multiple of kLanes.
+std::uint32_t lowest(const std::uint32_t* keys, std::size_t count) {
+  std::array<std::uint32_t, kLanes> lanes;
+  std::copy_n(keys, kLanes, lanes.begin());
+  for (std::size_t at = kLanes; at < count; at += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = std::min(lanes[lane], keys[at + lane]);
+    }
+  }
+  return *std::min_element(lanes.begin(), lanes.end());
 }
 
 }  // namespace
@@ -29,7 +57,7 @@ std::uint64_t hash_of(std::uint64_t pair) {
 Result<std::unique_ptr<Bpe>> Bpe::create(const TokenTable& tokens,
                                          std::span<const Merge> merges,
                                          WholePiece whole_piece) {
-  FATHOM_CHECK(merges.size() < kNoMerge);
+  FATHOM_CHECK(merges.size() <= kMaxMerges);
   auto bpe = std::unique_ptr<Bpe>(new Bpe(tokens));
   for (std::size_t byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
@@ -38,11 +66,18 @@ Result<std::unique_ptr<Bpe>> Bpe::create(const TokenTable& tokens,
       return invalid_argument("no token for byte " + std::to_string(byte));
     }
   }
-  bpe->slots_.resize(std::bit_ceil(merges.size() * 2 + 2));
+  bpe->slots_.resize(std::bit_ceil(merges.size() * 2 + 2), kFreeSlot);
+  bpe->filter_.resize(std::bit_ceil(merges.size() / 8 + 1));
   bpe->results_.reserve(merges.size());
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     bpe->add_merge(merges[rank].left, merges[rank].right, static_cast<std::uint32_t>(rank));
     bpe->results_.push_back(merges[rank].result);
+  }
+  bpe->byte_ranks_.reserve(std::size_t{256} * 256);
+  for (const TokenId left : bpe->byte_tokens_) {
+    for (const TokenId right : bpe->byte_tokens_) {
+      bpe->byte_ranks_.push_back(bpe->rank_of(left, right));
+    }
   }
   bpe->is_direct_.resize(static_cast<std::size_t>(tokens.size()),
                          whole_piece == WholePiece::kAlways);
@@ -52,19 +87,27 @@ Result<std::unique_ptr<Bpe>> Bpe::create(const TokenTable& tokens,
 
 void Bpe::add_merge(TokenId left, TokenId right, std::uint32_t rank) {
   const std::uint64_t pair = pair_of(left, right);
-  std::size_t at = hash_of(pair) & (slots_.size() - 1);
-  while (slots_[at].pair != kFree && slots_[at].pair != pair) at = (at + 1) & (slots_.size() - 1);
-  slots_[at] = {pair, rank};
+  const std::uint64_t hash = hash_of(pair);
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t at = slot_of(hash) & mask;
+  while (slots_[at] != kFreeSlot && slots_[at] >> kRankBits != pair) at = (at + 1) & mask;
+  slots_[at] = pair << kRankBits | rank;
+  filter_[filter_word_of(hash) & (filter_.size() - 1)] |= filter_bit_of(hash);
 }
 
 std::uint32_t Bpe::rank_of(TokenId left, TokenId right) const {
   const std::uint64_t pair = pair_of(left, right);
-  std::size_t at = hash_of(pair) & (slots_.size() - 1);
-  while (slots_[at].pair != pair) {
-    if (slots_[at].pair == kFree) return kNoMerge;
-    at = (at + 1) & (slots_.size() - 1);
+  const std::uint64_t hash = hash_of(pair);
+  if ((filter_[filter_word_of(hash) & (filter_.size() - 1)] & filter_bit_of(hash)) == 0) {
+    return kNoMerge;
   }
-  return slots_[at].rank;
+  const std::size_t mask = slots_.size() - 1;
+  for (std::size_t at = slot_of(hash) & mask; slots_[at] != kFreeSlot; at = (at + 1) & mask) {
+    if (slots_[at] >> kRankBits == pair) {
+      return static_cast<std::uint32_t>(slots_[at] & ((1U << kRankBits) - 1));
+    }
+  }
+  return kNoMerge;
 }
 
 // Only the result of a merge can be reached, so nothing else is tried.
@@ -98,29 +141,41 @@ void Bpe::encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>&
   }
 }
 
+// Symbols stay where they are: one that was merged into its neighbour is dead.
 void Bpe::merge_short(std::string_view piece, std::vector<TokenId>& ids) const {
-  std::array<TokenId, kShortPiece> symbols{};
-  std::array<std::uint32_t, kShortPiece> ranks{};  // [i] of the merge of symbols i and i + 1
-  std::size_t count = piece.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    symbols[i] = byte_tokens_[static_cast<unsigned char>(piece[i])];
-  }
-  const auto rerank = [&](std::size_t i) {
-    ranks[i] = i + 1 < count ? rank_of(symbols[i], symbols[i + 1]) : kNoMerge;
+  std::array<TokenId, kShortPiece> symbols;
+  std::array<std::uint32_t, kShortPiece> keys;  // [i] of the merge of symbol i and its next
+  std::array<std::uint8_t, kShortPiece> previous;
+  std::array<std::uint8_t, kShortPiece> next;
+  const std::size_t count = piece.size();
+  const std::size_t padded = (count + kLanes - 1) / kLanes * kLanes;
+  const auto byte_at = [&](std::size_t i) { return static_cast<unsigned char>(piece[i]); };
+  const auto put = [&](std::size_t i, std::uint32_t rank) {
+    keys[i] = rank == kNoMerge ? kNoKey : key_of(rank, i);
   };
-  for (std::size_t i = 0; i < count; ++i) rerank(i);
-  while (count > 1) {
-    const auto* lowest = std::min_element(ranks.data(), ranks.data() + count);
-    if (*lowest == kNoMerge) break;
-    const auto at = static_cast<std::size_t>(lowest - ranks.data());
-    symbols[at] = results_[*lowest];
-    std::copy(symbols.data() + at + 2, symbols.data() + count, symbols.data() + at + 1);
-    std::copy(ranks.data() + at + 2, ranks.data() + count, ranks.data() + at + 1);
-    --count;
-    rerank(at);
-    if (at > 0) rerank(at - 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    symbols[i] = byte_tokens_[byte_at(i)];
+    previous[i] = static_cast<std::uint8_t>(i - 1);
+    next[i] = static_cast<std::uint8_t>(i + 1);
+    if (i + 1 < count) put(i, byte_ranks_[byte_at(i) * std::size_t{256} + byte_at(i + 1)]);
   }
-  ids.insert(ids.end(), symbols.data(), symbols.data() + count);
+  std::fill(keys.begin() + static_cast<std::ptrdiff_t>(count) - 1,
+            keys.begin() + static_cast<std::ptrdiff_t>(padded), kNoKey);
+  for (std::uint32_t key = lowest(keys.data(), padded); key != kNoKey;
+       key = lowest(keys.data(), padded)) {
+    const std::size_t at = key & 0xFF;
+    const std::size_t merged = next[at];
+    const std::size_t after = next[merged];
+    symbols[at] = results_[key >> 8];
+    next[at] = static_cast<std::uint8_t>(after);
+    keys[at] = keys[merged] = kNoKey;
+    if (after < count) {
+      previous[after] = static_cast<std::uint8_t>(at);
+      put(at, rank_of(symbols[at], symbols[after]));
+    }
+    if (at > 0) put(previous[at], rank_of(symbols[previous[at]], symbols[at]));
+  }
+  for (std::size_t i = 0; i < count; i = next[i]) ids.push_back(symbols[i]);
 }
 
 // A queue entry is worth something as long as its symbol still has that rank.

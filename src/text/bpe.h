@@ -13,6 +13,9 @@
 
 namespace fathom::text {
 
+// How many merges there may be at most.
+inline constexpr std::size_t kMaxMerges = (std::size_t{1} << 22) - 1;
+
 // Two neighbouring tokens that may become one. A merge's rank is its place in the list.
 struct Merge {
   TokenId left = 0;
@@ -43,8 +46,9 @@ class Bpe {
     std::vector<std::uint64_t> queue;  // a heap of rank << 32 | symbol
   };
 
-  // `tokens` must outlive the Bpe and not change; its findable tokens are the vocabulary. A pair
-  // listed twice has its later rank. kInvalidArgument when a byte has no token of its own.
+  // Requires at most kMaxMerges. `tokens` must outlive the Bpe and not change; its findable tokens
+  // are the vocabulary. A pair listed twice has its later rank. kInvalidArgument when a byte has no
+  // token of its own.
   static Result<std::unique_ptr<Bpe>> create(const TokenTable& tokens,
                                              std::span<const Merge> merges,
                                              WholePiece whole_piece);
@@ -54,12 +58,9 @@ class Bpe {
   void encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
-  struct Slot {
-    std::uint64_t pair = kFree;
-    std::uint32_t rank = 0;
-  };
-  static constexpr std::uint64_t kFree = ~std::uint64_t{0};
   static constexpr std::uint32_t kNoMerge = 0xFFFFFFFF;
+  // A slot is left (21 bits), right (21 bits), rank (22 bits): one load answers a lookup.
+  static constexpr std::uint64_t kFreeSlot = ~std::uint64_t{0};
 
   explicit Bpe(const TokenTable& tokens) : tokens_(tokens) {}
 
@@ -73,9 +74,12 @@ class Bpe {
 
   const TokenTable& tokens_;
   std::array<TokenId, 256> byte_tokens_{};
-  std::vector<Slot> slots_;       // open addressing, a power of two, at most half full
-  std::vector<TokenId> results_;  // [rank]
-  std::vector<bool> is_direct_;   // [id] a piece with the token's bytes encodes to it alone
+  std::vector<std::uint64_t> slots_;   // open addressing, a power of two, at most half full
+  std::vector<std::uint64_t> filter_;  // a bit for each pair's hash: most pairs have no merge, and
+                                       // this is small enough to stay near the processor
+  std::vector<std::uint32_t> byte_ranks_;  // [left byte, right byte], the pairs a piece starts with
+  std::vector<TokenId> results_;           // [rank]
+  std::vector<bool> is_direct_;  // [id] a piece with the token's bytes encodes to it alone
 };
 
 }  // namespace fathom::text

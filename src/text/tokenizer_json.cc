@@ -27,7 +27,6 @@ using json::unsupported;
 using json::wrong_kind;
 
 constexpr std::size_t kMaxTokenBytes = 64 << 10;
-constexpr std::size_t kMaxMerges = std::size_t{1} << 22;
 
 // Settings of the model that would change the ids in ways that are not implemented.
 Status check_model(const object& model) {
