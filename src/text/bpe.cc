@@ -40,6 +40,11 @@ std::uint32_t key_of(std::uint32_t rank, std::size_t index) {
   return rank << 8 | static_cast<std::uint32_t>(index);
 }
 
+// The same in a long piece.
+std::uint64_t entry_of(std::uint32_t rank, std::int32_t symbol) {
+  return static_cast<std::uint64_t>(rank) << 32 | static_cast<std::uint32_t>(symbol);
+}
+
 // Written for the compiler to keep the lanes in one register. `count` is a multiple of kLanes.
 std::uint32_t lowest(const std::uint32_t* keys, std::size_t count) {
   std::array<std::uint32_t, kLanes> lanes;
@@ -73,12 +78,7 @@ Result<std::unique_ptr<Bpe>> Bpe::create(const TokenTable& tokens,
     bpe->add_merge(merges[rank].left, merges[rank].right, static_cast<std::uint32_t>(rank));
     bpe->results_.push_back(merges[rank].result);
   }
-  bpe->byte_ranks_.reserve(std::size_t{256} * 256);
-  for (const TokenId left : bpe->byte_tokens_) {
-    for (const TokenId right : bpe->byte_tokens_) {
-      bpe->byte_ranks_.push_back(bpe->rank_of(left, right));
-    }
-  }
+  bpe->fill_byte_ranks(merges);
   bpe->is_direct_.resize(static_cast<std::size_t>(tokens.size()),
                          whole_piece == WholePiece::kAlways);
   if (whole_piece == WholePiece::kWhenReached) bpe->find_reached_tokens();
@@ -108,6 +108,21 @@ std::uint32_t Bpe::rank_of(TokenId left, TokenId right) const {
     }
   }
   return kNoMerge;
+}
+
+void Bpe::fill_byte_ranks(std::span<const Merge> merges) {
+  std::vector<std::int16_t> byte_of(static_cast<std::size_t>(tokens_.size()), -1);
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    byte_of[static_cast<std::size_t>(byte_tokens_[byte])] = static_cast<std::int16_t>(byte);
+  }
+  byte_ranks_.assign(std::size_t{256} * 256, kNoMerge);
+  for (const Merge& merge : merges) {
+    const std::int16_t left = byte_of[static_cast<std::size_t>(merge.left)];
+    const std::int16_t right = byte_of[static_cast<std::size_t>(merge.right)];
+    if (left < 0 || right < 0) continue;
+    byte_ranks_[static_cast<std::size_t>(left) * 256 + static_cast<std::size_t>(right)] =
+        rank_of(merge.left, merge.right);
+  }
 }
 
 // Only the result of a merge can be reached, so nothing else is tried.
@@ -178,54 +193,84 @@ void Bpe::merge_short(std::string_view piece, std::vector<TokenId>& ids) const {
   for (std::size_t i = 0; i < count; i = next[i]) ids.push_back(symbols[i]);
 }
 
-// A queue entry is worth something as long as its symbol still has that rank.
+// An entry is worth something as long as its symbol still has that rank.
 void Bpe::rerank(std::int32_t symbol, Scratch& scratch) const {
   Scratch::Symbol& at = scratch.symbols[static_cast<std::size_t>(symbol)];
   at.rank = kNoMerge;
   if (at.next < 0) return;
   at.rank = rank_of(at.id, scratch.symbols[static_cast<std::size_t>(at.next)].id);
   if (at.rank == kNoMerge) return;
-  scratch.queue.push_back(static_cast<std::uint64_t>(at.rank) << 32 |
-                          static_cast<std::uint32_t>(symbol));
+  const std::uint64_t entry = entry_of(at.rank, symbol);
+  if (entry > scratch.round.back()) {
+    scratch.next_round.push_back(entry);
+    return;
+  }
+  scratch.heap.push_back(entry);
+  std::push_heap(scratch.heap.begin(), scratch.heap.end(), std::greater<>());
+}
+
+void Bpe::begin_round(Scratch& scratch) {
+  scratch.round.swap(scratch.next_round);
+  scratch.next_round.clear();
+  scratch.taken = 0;
+  if (!std::is_sorted(scratch.round.begin(), scratch.round.end())) {
+    std::sort(scratch.round.begin(), scratch.round.end());
+  }
 }
 
 void Bpe::start_long(std::string_view piece, Scratch& scratch) const {
   FATHOM_CHECK(piece.size() < (std::size_t{1} << 31));
   const auto count = static_cast<std::int32_t>(piece.size());
+  const auto byte_at = [&](std::int32_t i) {
+    return static_cast<unsigned char>(piece[static_cast<std::size_t>(i)]);
+  };
   scratch.symbols.resize(piece.size());
-  scratch.queue.clear();
+  scratch.next_round.clear();
   for (std::int32_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<unsigned char>(piece[static_cast<std::size_t>(i)]);
-    scratch.symbols[static_cast<std::size_t>(i)] = {byte_tokens_[byte], i - 1,
-                                                    i + 1 < count ? i + 1 : -1, kNoMerge};
+    Scratch::Symbol& symbol = scratch.symbols[static_cast<std::size_t>(i)];
+    symbol = {byte_tokens_[byte_at(i)], i - 1, -1, kNoMerge};
+    if (i + 1 == count) break;
+    symbol.next = i + 1;
+    symbol.rank = byte_ranks_[byte_at(i) * std::size_t{256} + byte_at(i + 1)];
+    if (symbol.rank != kNoMerge) scratch.next_round.push_back(entry_of(symbol.rank, i));
   }
-  for (std::int32_t i = 0; i < count; ++i) rerank(i, scratch);
-  std::make_heap(scratch.queue.begin(), scratch.queue.end(), std::greater<>());
+  begin_round(scratch);
+}
+
+// False when there is none left.
+bool Bpe::take_lowest(Scratch& scratch, std::uint64_t& entry) {
+  auto& heap = scratch.heap;
+  if (heap.empty() && scratch.taken == scratch.round.size()) {
+    if (scratch.next_round.empty()) return false;
+    begin_round(scratch);
+  }
+  ++scratch.entries;
+  if (heap.empty() ||
+      (scratch.taken < scratch.round.size() && scratch.round[scratch.taken] < heap.front())) {
+    entry = scratch.round[scratch.taken++];
+    return true;
+  }
+  std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+  entry = heap.back();
+  heap.pop_back();
+  return true;
 }
 
 void Bpe::merge_long(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const {
   start_long(piece, scratch);
   auto& symbols = scratch.symbols;
-  auto& queue = scratch.queue;
-  const auto requeue = [&](std::int32_t symbol) {
-    const std::size_t before = queue.size();
-    rerank(symbol, scratch);
-    if (queue.size() > before) std::push_heap(queue.begin(), queue.end(), std::greater<>());
-  };
-  while (!queue.empty()) {
-    std::pop_heap(queue.begin(), queue.end(), std::greater<>());
-    const auto rank = static_cast<std::uint32_t>(queue.back() >> 32);
-    const auto index = static_cast<std::int32_t>(queue.back() & 0xFFFFFFFF);
-    queue.pop_back();
+  for (std::uint64_t entry = 0; take_lowest(scratch, entry);) {
+    const auto rank = static_cast<std::uint32_t>(entry >> 32);
+    const auto index = static_cast<std::int32_t>(entry & 0xFFFFFFFF);
     Scratch::Symbol& left = symbols[static_cast<std::size_t>(index)];
     if (left.rank != rank) continue;
     Scratch::Symbol& right = symbols[static_cast<std::size_t>(left.next)];
-    right.rank = kNoMerge;  // it is gone, and so are its queue entries
+    right.rank = kNoMerge;  // it is gone, and so are its entries
     left.id = results_[rank];
     left.next = right.next;
     if (left.next >= 0) symbols[static_cast<std::size_t>(left.next)].previous = index;
-    requeue(index);
-    if (left.previous >= 0) requeue(left.previous);
+    rerank(index, scratch);
+    if (left.previous >= 0) rerank(left.previous, scratch);
   }
   for (std::int32_t i = 0; i >= 0; i = symbols[static_cast<std::size_t>(i)].next) {
     ids.push_back(symbols[static_cast<std::size_t>(i)].id);

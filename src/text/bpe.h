@@ -43,7 +43,15 @@ class Bpe {
       std::uint32_t rank = 0;  // of the merge with the next symbol
     };
     std::vector<Symbol> symbols;
-    std::vector<std::uint64_t> queue;  // a heap of rank << 32 | symbol
+    // Merges that may be made, as rank << 32 | symbol. Those known when a round begins are sorted;
+    // of those that come about in it, a heap has what is due before the round's last, and the
+    // next round the rest. Long runs of one character are rounds without a heap.
+    std::vector<std::uint64_t> round;
+    std::size_t taken = 0;  // of the round
+    std::vector<std::uint64_t> heap;
+    std::vector<std::uint64_t> next_round;
+    // Merges that were ever taken from there, for tests of how much work a piece is.
+    std::uint64_t entries = 0;
   };
 
   // Requires at most kMaxMerges. `tokens` must outlive the Bpe and not change; its findable tokens
@@ -66,11 +74,14 @@ class Bpe {
 
   void add_merge(TokenId left, TokenId right, std::uint32_t rank);
   std::uint32_t rank_of(TokenId left, TokenId right) const;
+  void fill_byte_ranks(std::span<const Merge> merges);
   void find_reached_tokens();
   void merge_short(std::string_view piece, std::vector<TokenId>& ids) const;
   void merge_long(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
   void start_long(std::string_view piece, Scratch& scratch) const;
   void rerank(std::int32_t symbol, Scratch& scratch) const;
+  static void begin_round(Scratch& scratch);
+  static bool take_lowest(Scratch& scratch, std::uint64_t& entry);
 
   const TokenTable& tokens_;
   std::array<TokenId, 256> byte_tokens_{};
