@@ -15,6 +15,7 @@ namespace fathom::text {
 namespace {
 
 constexpr std::size_t kMaxPatternBytes = 64 << 10;
+constexpr std::uint32_t kMaxHeapKiB = 64 << 10;  // of one match; the library's own limit is 20 GB
 
 std::string describe(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -60,7 +61,19 @@ Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
   return std::unique_ptr<RegexSplit>(new RegexSplit(code, step.behavior, step.invert));
 }
 
-RegexSplit::~RegexSplit() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
+RegexSplit::RegexSplit(void* code, SplitBehavior behavior, bool invert)
+    : code_(code),
+      limits_(pcre2_match_context_create(nullptr)),
+      behavior_(behavior),
+      invert_(invert) {
+  FATHOM_CHECK(limits_ != nullptr);
+  pcre2_set_heap_limit(static_cast<pcre2_match_context*>(limits_), kMaxHeapKiB);
+}
+
+RegexSplit::~RegexSplit() {
+  pcre2_match_context_free(static_cast<pcre2_match_context*>(limits_));
+  pcre2_code_free(static_cast<pcre2_code*>(code_));
+}
 
 RegexSplit::Matcher::Matcher(const RegexSplit& split)
     : split_(split),
@@ -77,11 +90,12 @@ RegexSplit::Matcher::~Matcher() {
 bool RegexSplit::Matcher::find(std::string_view text, std::size_t from, Section& match) {
   const auto* code = static_cast<const pcre2_code*>(split_.code_);
   auto* data = static_cast<pcre2_match_data*>(match_data_);
+  auto* limits = static_cast<pcre2_match_context*>(split_.limits_);
   int outcome =
-      pcre2_match(code, bytes_of(text), text.size(), from, PCRE2_NO_UTF_CHECK, data, nullptr);
+      pcre2_match(code, bytes_of(text), text.size(), from, PCRE2_NO_UTF_CHECK, data, limits);
   if (outcome == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its state on the heap
     outcome = pcre2_match(code, bytes_of(text), text.size(), from,
-                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, nullptr);
+                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, limits);
   }
   if (outcome < 0) return false;
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data);

@@ -72,10 +72,10 @@ class RegexSplit {
   };
 
  private:
-  RegexSplit(void* code, SplitBehavior behavior, bool invert)
-      : code_(code), behavior_(behavior), invert_(invert) {}
+  RegexSplit(void* code, SplitBehavior behavior, bool invert);
 
-  void* code_;  // pcre2_code
+  void* code_;    // pcre2_code
+  void* limits_;  // pcre2_match_context
   SplitBehavior behavior_;
   bool invert_;
 };
