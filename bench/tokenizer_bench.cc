@@ -1,7 +1,7 @@
 // Encode and decode on one thread, beside the Hugging Face tokenizer in the same run when
 // tools/run/python.sh has made its environment; then inputs without a place to cut them.
 //
-// usage: tokenizer_bench [TOKENIZER.json]
+// usage: tokenizer_bench [FOLDER with a tokenizer.json]
 
 #include <algorithm>
 #include <cstdint>
@@ -235,9 +235,11 @@ void run_long(const text::Tokenizer& tokenizer) {
     table.row(cells);
   };
   row("random letters", letters);
-  for (const char* part : {"a", "=", " ", "的一是不了人我在有他这中大来上国", "1", "\n", "é"}) {
-    const std::string name = *part == '\n' ? "newlines" : *part == ' ' ? "spaces" : part;
-    row(name, [&](std::size_t bytes) { return repeated(part, bytes); });
+  for (const auto& [name, part] :
+       {std::pair("a", "a"), std::pair("=", "="), std::pair("spaces", " "),
+        std::pair("newlines", "\n"), std::pair("Han", "的一是不了人我在有他这中大来上国"),
+        std::pair("e with acute", "é"), std::pair("digits", "1")}) {
+    row(name, [text = part](std::size_t bytes) { return repeated(text, bytes); });
   }
 }
 
@@ -261,9 +263,13 @@ int run(const std::string& path) {
 }  // namespace
 }  // namespace fathom::bench
 
+// ./run bench hands every benchmark the same arguments, so what is no folder with a tokenizer here
+// is none of ours.
 int main(int argc, char** argv) {
-  // ./run bench hands every benchmark the same arguments.
-  const bool is_path = argc > 1 && argv[1][0] != '-';
-  return fathom::bench::run(
-      is_path ? argv[1] : FATHOM_TEST_DATA "/text/tokenizer/deepseek_v32_tokenizer.json");
+  namespace fs = std::filesystem;
+  fs::path path = FATHOM_TEST_DATA "/text/tokenizer/deepseek_v32_tokenizer.json";
+  if (argc > 1 && fs::exists(fs::path(argv[1]) / "tokenizer.json")) {
+    path = fs::path(argv[1]) / "tokenizer.json";
+  }
+  return fathom::bench::run(path);
 }
