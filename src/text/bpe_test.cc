@@ -112,7 +112,7 @@ TEST(Bpe, EqualsItsDefinitionForShortAndLongPieces) {
       known.push_back(left + right);
     }
     const Vocabulary words(merges);
-    for (const std::size_t size : {1U, 2U, 5U, 31U, 32U, 33U, 34U, 200U}) {
+    for (const std::size_t size : {1U, 2U, 5U, 31U, 32U, 33U, 127U, 128U, 129U, 200U}) {
       std::string piece;
       while (piece.size() < size) piece += static_cast<char>('a' + random() % 3);
 
@@ -134,6 +134,31 @@ TEST(Bpe, AMillionEqualBytesTakeAMoment) {
 
   EXPECT_EQ(ids, std::vector<TokenId>((1 << 20) / 64, words.tokens.find(std::string(64, '='))));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+// Work is counted, not timed: what is taken from the queues grows like the piece.
+TEST(Bpe, TheWorkOfALongPieceIsProportionalToItsSize) {
+  std::vector<std::pair<std::string, std::string>> merges;
+  for (std::string token = "="; token.size() < 64; token += token)
+    merges.emplace_back(token, token);
+  merges.insert(merges.end(), {{"a", "b"}, {"ab", "c"}, {"b", "a"}, {"c", "c"}, {"abc", "a"}});
+  const Vocabulary words(merges);
+  const auto bpe = Bpe::create(words.tokens, words.list, Bpe::WholePiece::kWhenReached);
+  ASSERT_TRUE(bpe.ok());
+  std::mt19937 random(6);  // NOLINT(bugprone-random-generator-seed)
+  std::string mixed;
+  while (mixed.size() < 400000) mixed += static_cast<char>('a' + random() % 3);
+  for (const std::string& text : {std::string(400000, '='), mixed}) {
+    for (const std::size_t size : {text.size() / 4, text.size() / 2, text.size()}) {
+      Bpe::Scratch scratch;
+      std::vector<TokenId> ids;
+
+      (*bpe)->encode(std::string_view(text).substr(0, size), scratch, ids);
+
+      EXPECT_LE(scratch.entries, 3 * size);
+      EXPECT_GE(scratch.entries, size / 4);  // the count counts
+    }
+  }
 }
 
 TEST(TokenTable, KeepsBytesByIdAndIdsByBytes) {

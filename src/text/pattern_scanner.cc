@@ -77,6 +77,13 @@ class Scanner {
   void deepseek_words(const char* at, const char* end, std::vector<std::string_view>& out) const;
   // The end of kGpt2Pattern at `at`; it matches everywhere.
   const char* gpt2_word(const char* at, const char* end) const;
+  // The end of kLlama3Pattern, with numbers of up to `digits`, at `at`; it matches everywhere.
+  const char* llama3_word(const char* at, const char* end, int digits) const;
+  // The end of `\p{N}{1,digits}` at `at`, where a number stands.
+  const char* number(const char* at, const char* end, int digits) const {
+    for (; digits > 0 && sees(at, end, kNumber); --digits) at += look(at).size;
+    return at;
+  }
 
  private:
   // The end of `[\p{P}\p{S}]+[\r\n]*`.
@@ -158,6 +165,42 @@ const char* Scanner::gpt2_word(const char* at, const char* end) const {
   return blanks(at, end);
 }
 
+// The size of one of them in any case at the front of `text`, or 0. The long s is an s, too.
+std::size_t contraction_in_any_case(std::string_view text) {
+  if (text.size() < 2 || text[0] != '\'') return 0;
+  if (text.substr(1, 2) == "\u017F") return 3;
+  const auto lower = [text](std::size_t i) {
+    return i < text.size() ? static_cast<char>(text[i] | 0x20) : '\0';
+  };
+  const char first = is_ascii_letter(text[1]) ? lower(1) : '\0';
+  if (first == 's' || first == 't' || first == 'm' || first == 'd') return 2;
+  if (text.size() < 3 || !is_ascii_letter(text[2])) return 0;
+  const char second = lower(2);
+  const bool is_long = (first == 'r' && second == 'e') || (first == 'v' && second == 'e') ||
+                       (first == 'l' && second == 'l');
+  return is_long ? 3 : 0;
+}
+
+const char* Scanner::llama3_word(const char* at, const char* end, int digits) const {
+  if (const std::size_t size = contraction_in_any_case(between(at, end)); size > 0) {
+    return at + size;
+  }
+  const Seen first = look(at);
+  const char* next = at + first.size;
+  if ((first.classes & kLetter) != 0) return run(next, end, kLetter);
+  if ((first.classes & kNumber) != 0) return number(at, end, digits);
+  if (!is_newline(*at) && sees(next, end, kLetter)) return run(next, end, kLetter);
+  // A mark is neither white space nor letter nor number here.
+  const char* start = *at == ' ' && next < end ? next : at;
+  if ((look(start).classes & (kSpace | kLetter | kNumber)) == 0) {
+    const char* stop = run_without(start, end, kSpace | kLetter | kNumber);
+    while (stop < end && is_newline(*stop)) ++stop;
+    return stop;
+  }
+  const char* past_newline = through_newline(at, end);
+  return past_newline != at ? past_newline : blanks(at, end);
+}
+
 }  // namespace
 
 // The first two splits cut the text into numbers, runs of Han and kana, and the rest; the third
@@ -170,9 +213,7 @@ void scan_deepseek(std::string_view text, std::vector<std::string_view>& pieces)
     const Seen first = scanner.look(at);
     const char* stop = at + first.size;
     if ((first.classes & kNumber) != 0) {
-      for (int digits = 1; digits < 3 && scanner.sees(stop, end, kNumber); ++digits) {
-        stop += scanner.look(stop).size;
-      }
+      stop = scanner.number(at, end, 3);
       pieces.push_back(between(at, stop));
     } else {
       stop = (first.classes & kHanKana) != 0 ? scanner.run(stop, end, kHanKana)
@@ -189,6 +230,17 @@ void scan_gpt2(std::string_view text, std::vector<std::string_view>& pieces) {
   const char* const end = at + text.size();
   while (at < end) {
     const char* stop = scanner.gpt2_word(at, end);
+    pieces.push_back(between(at, stop));
+    at = stop;
+  }
+}
+
+void scan_llama3(std::string_view text, int digits, std::vector<std::string_view>& pieces) {
+  const Scanner scanner;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    const char* stop = scanner.llama3_word(at, end, digits);
     pieces.push_back(between(at, stop));
     at = stop;
   }

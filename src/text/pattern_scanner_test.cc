@@ -84,7 +84,6 @@ TEST(Gpt2Scanner, CutsContractionsWordsNumbersAndBlanks) {
   EXPECT_THAT(gpt2("x "), ElementsAre("x", " "));
 }
 
-// U+180E is left out of random text: PCRE2 counts it as white space, Unicode does not any more.
 TEST(DeepSeekScanner, EqualsTheThreeRegexesOnRandomText) {
   const PreTokenizer oracle = regex_only({kDeepSeekNumbers, kDeepSeekHanKana, kDeepSeekWords});
   std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed)
@@ -111,6 +110,35 @@ TEST(Gpt2Scanner, EqualsTheRegexOnRandomText) {
   }
 }
 
+TEST(Llama3Scanner, CutsContractionsWordsNumbersAndBlanks) {
+  Texts pieces;
+  scan_llama3("I'LL say-it\tx 12345\n\n  y  \u0301", 3, pieces);
+
+  EXPECT_THAT(pieces, ElementsAre("I", "'LL", " say", "-it", "\tx", " ", "123", "45", "\n\n", " ",
+                                  " y", " ", " \u0301"));
+}
+
+TEST(Llama3Scanner, EqualsTheRegexOnRandomText) {
+  for (const int digits : {1, 3}) {
+    const PreTokenizer oracle = regex_only({digits == 3 ? kLlama3Pattern : kQwenPattern});
+    std::mt19937 random(3);  // NOLINT(bugprone-random-generator-seed)
+    constexpr std::string_view kEndings[] = {"'re", "'S", "'\u017F", "'l",      "'LL",
+                                             "'vE", "'D", "'Re",     "'r\u017F"};
+    for (int step = 0; step < 10000; ++step) {
+      std::string text = random_text(random, 20);
+      text += kEndings[random() % std::size(kEndings)];
+      text += random_text(random, 20);
+      Pieces wanted;
+      Texts pieces;
+
+      oracle.split(text, wanted);
+      scan_llama3(text, digits, pieces);
+
+      ASSERT_EQ(pieces, wanted.list) << "step " << step << ": " << text;
+    }
+  }
+}
+
 TEST(UnicodeClasses, EqualTheRegexEnginesForEveryCodePointOfUnicode14) {
   const std::pair<const char*, CharClass> classes[] = {
       {"\\p{L}", kLetter},      {"\\p{M}", kMark},   {"\\p{N}", kNumber},
@@ -119,7 +147,7 @@ TEST(UnicodeClasses, EqualTheRegexEnginesForEveryCodePointOfUnicode14) {
     auto regex = RegexSplit::create({.pattern = pattern, .behavior = SplitBehavior::kRemoved});
     ASSERT_TRUE(regex.ok()) << regex.status().message();
     for (char32_t c = 0; c <= 0x10FFFF; c = c == 0xD7FF ? 0xE000 : c + 1) {
-      if (is_new_in_unicode_15(c) || c == 0x180E) continue;
+      if (is_new_in_unicode_15(c)) continue;
       std::string character;
       append_utf8(c, character);
       ASSERT_EQ((unicode_classes().of(c) & bit) != 0, regex_matches(**regex, character))

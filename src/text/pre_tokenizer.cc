@@ -48,6 +48,10 @@ Result<PreTokenizer> PreTokenizer::create(PreTokenizerSpec spec, Engine engine) 
       i += 2;
     } else if (scanners && isolates(steps[i], kGpt2Pattern)) {
       result.stages_.push_back({Stage::Kind::kGpt2, nullptr});
+    } else if (scanners && isolates(steps[i], kLlama3Pattern)) {
+      result.stages_.push_back({Stage::Kind::kLlama3, nullptr});
+    } else if (scanners && isolates(steps[i], kQwenPattern)) {
+      result.stages_.push_back({Stage::Kind::kQwen, nullptr});
     } else {
       Result<std::unique_ptr<RegexSplit>> regex = RegexSplit::create(steps[i]);
       if (!regex.ok()) return regex.status().in("split step " + std::to_string(i));
@@ -72,6 +76,12 @@ void PreTokenizer::run_stage(const Stage& stage, Pieces& pieces, std::size_t fir
     case Stage::Kind::kGpt2:
       for (const std::string_view piece : in) scan_gpt2(piece, pieces.list);
       break;
+    case Stage::Kind::kLlama3:
+    case Stage::Kind::kQwen: {
+      const int digits = stage.kind == Stage::Kind::kLlama3 ? 3 : 1;
+      for (const std::string_view piece : in) scan_llama3(piece, digits, pieces.list);
+      break;
+    }
     case Stage::Kind::kRegex: {
       RegexSplit::Matcher matcher(*stage.regex);
       for (const std::string_view piece : in) matcher.split(piece, pieces.list);

@@ -32,8 +32,8 @@ struct Pieces {
   }
 };
 
-// A PreTokenizerSpec ready to run. DeepSeek's three splits and GPT-2's regex have scanners of their
-// own; everything else goes through PCRE2.
+// A PreTokenizerSpec ready to run. DeepSeek's three splits and the regexes of GPT-2, Llama 3 and
+// Qwen have scanners of their own; everything else goes through PCRE2.
 //
 // Threads: immutable, any number at once, each with its own Pieces.
 class PreTokenizer {
@@ -52,7 +52,7 @@ class PreTokenizer {
 
  private:
   struct Stage {
-    enum class Kind { kDeepSeek, kGpt2, kRegex, kPrefixSpace };
+    enum class Kind { kDeepSeek, kGpt2, kLlama3, kQwen, kRegex, kPrefixSpace };
     Kind kind = Kind::kRegex;
     std::unique_ptr<RegexSplit> regex;  // kRegex only
   };

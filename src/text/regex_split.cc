@@ -8,12 +8,14 @@
 #include <pcre2.h>
 
 #include "base/check.h"
+#include "text/regex_dialect.h"
 #include "text/utf8.h"
 
 namespace fathom::text {
 namespace {
 
 constexpr std::size_t kMaxPatternBytes = 64 << 10;
+constexpr std::uint32_t kMaxHeapKiB = 64 << 10;  // of one match; the library's own limit is 20 GB
 
 std::string describe(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -32,6 +34,12 @@ Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
     return invalid_argument("a pattern has 1 to " + std::to_string(kMaxPatternBytes) +
                             " bytes, this one has " + std::to_string(step.pattern.size()));
   }
+  std::string pattern = step.pattern;
+  if (!step.literal) {
+    Result<std::string> translated = to_pcre2(step.pattern);
+    if (!translated.ok()) return translated.status();
+    pattern = std::move(*translated);
+  }
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
   FATHOM_CHECK(context != nullptr);
@@ -41,17 +49,31 @@ Result<std::unique_ptr<RegexSplit>> RegexSplit::create(const SplitStep& step) {
                    : PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(bytes_of(step.pattern), step.pattern.size(), options, &error,
-                                   &offset, context.get());
+  pcre2_code* code =
+      pcre2_compile(bytes_of(pattern), pattern.size(), options, &error, &offset, context.get());
   if (code == nullptr) {
-    return invalid_argument("pattern: at byte " + std::to_string(offset) + ": " + describe(error));
+    std::string message = "pattern: at byte " + std::to_string(offset);
+    if (pattern != step.pattern) message += " of " + pattern;
+    return invalid_argument(message + ": " + describe(error));
   }
   // Without JIT (no memory, no support for this machine) matching is slower and else the same.
   static_cast<void>(pcre2_jit_compile(code, PCRE2_JIT_COMPLETE));
   return std::unique_ptr<RegexSplit>(new RegexSplit(code, step.behavior, step.invert));
 }
 
-RegexSplit::~RegexSplit() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
+RegexSplit::RegexSplit(void* code, SplitBehavior behavior, bool invert)
+    : code_(code),
+      limits_(pcre2_match_context_create(nullptr)),
+      behavior_(behavior),
+      invert_(invert) {
+  FATHOM_CHECK(limits_ != nullptr);
+  pcre2_set_heap_limit(static_cast<pcre2_match_context*>(limits_), kMaxHeapKiB);
+}
+
+RegexSplit::~RegexSplit() {
+  pcre2_match_context_free(static_cast<pcre2_match_context*>(limits_));
+  pcre2_code_free(static_cast<pcre2_code*>(code_));
+}
 
 RegexSplit::Matcher::Matcher(const RegexSplit& split)
     : split_(split),
@@ -68,11 +90,12 @@ RegexSplit::Matcher::~Matcher() {
 bool RegexSplit::Matcher::find(std::string_view text, std::size_t from, Section& match) {
   const auto* code = static_cast<const pcre2_code*>(split_.code_);
   auto* data = static_cast<pcre2_match_data*>(match_data_);
+  auto* limits = static_cast<pcre2_match_context*>(split_.limits_);
   int outcome =
-      pcre2_match(code, bytes_of(text), text.size(), from, PCRE2_NO_UTF_CHECK, data, nullptr);
+      pcre2_match(code, bytes_of(text), text.size(), from, PCRE2_NO_UTF_CHECK, data, limits);
   if (outcome == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its state on the heap
     outcome = pcre2_match(code, bytes_of(text), text.size(), from,
-                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, nullptr);
+                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, limits);
   }
   if (outcome < 0) return false;
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data);

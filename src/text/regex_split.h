@@ -28,8 +28,8 @@ struct SplitStep {
   bool invert = false;  // matches and the text between them change roles
 };
 
-// A SplitStep ready to run, on PCRE2. Character classes are Unicode's (14.0), ^ and $ stand at
-// every line, and only \n is a newline to them.
+// A SplitStep ready to run, on PCRE2. Patterns are those of Oniguruma (regex_dialect.h). Character
+// classes are Unicode's (14.0), ^ and $ stand at every line, and only \n is a newline to them.
 //
 // Threads: immutable; each thread runs it through a Matcher of its own.
 class RegexSplit {
@@ -72,10 +72,10 @@ class RegexSplit {
   };
 
  private:
-  RegexSplit(void* code, SplitBehavior behavior, bool invert)
-      : code_(code), behavior_(behavior), invert_(invert) {}
+  RegexSplit(void* code, SplitBehavior behavior, bool invert);
 
-  void* code_;  // pcre2_code
+  void* code_;    // pcre2_code
+  void* limits_;  // pcre2_match_context
   SplitBehavior behavior_;
   bool invert_;
 };

@@ -1,11 +1,13 @@
 #include "text/stream_decoder.h"
 
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "text/test_tokenizer.h"
+#include "text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -57,6 +59,36 @@ TEST(StreamDecoder, FlushEndsAnUnfinishedCharacterAndStartsAfresh) {
   decoder.flush(out);
 
   EXPECT_EQ(out, "\uFFFDx");
+}
+
+// What was pushed before leaves nothing behind but the fixed few bytes of the object, so no push
+// can cost more because of it.
+static_assert(std::is_trivially_copyable_v<StreamDecoder> && sizeof(StreamDecoder) <= 32);
+
+TEST(StreamDecoder, HandsOutExactlyTheWholeCharactersSoFar) {
+  TestTokenizer parts{
+      .merges = {{"a", "a"}, {"ä", "¸"}, {"Ń", "ä"}, {"ð", "Ł"}, {"ĺ", "Ģ"}, {"Ġ", "ä"}}};
+  const auto tokenizer = make_tokenizer(parts);
+  std::mt19937 random(7);  // NOLINT(bugprone-random-generator-seed)
+  for (int step = 0; step < 2000; ++step) {
+    const std::string text = random_text(random, 12) + "中 中a" + random_text(random, 12);
+    StreamDecoder decoder(*tokenizer);
+    std::string bytes;
+    std::string out;
+    for (const TokenId id : tokenizer->encode(text)) {
+      std::string piece;
+      bytes += tokenizer->token_bytes(id);
+
+      decoder.push(id, piece);
+
+      ASSERT_EQ(valid_utf8_prefix(piece), piece.size()) << step;
+      out += piece;
+      ASSERT_EQ(out, bytes.substr(0, valid_utf8_prefix(bytes))) << step;
+      ASSERT_EQ(decoder.pending_bytes(), bytes.size() - out.size()) << step;
+    }
+    decoder.flush(out);
+    ASSERT_EQ(out, text) << step;
+  }
 }
 
 TEST(StreamDecoder, AllPiecesTogetherAreWhatDecodeMakes) {

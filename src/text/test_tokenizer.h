@@ -20,6 +20,7 @@ struct TestTokenizer {
   std::string decoder = R"({"type":"ByteLevel"})";
   // Spelled pairs, in order of rank. Their results get the ids from 256 on.
   std::vector<std::pair<std::string, std::string>> merges = {};
+  bool paired_merges = false;  // written as ["a","b"], not as "a b"
   // More members of "model", each ending in a comma.
   std::string model_settings = {};
   // Entries of "vocab" after the 256 bytes (id = value of the byte) and the merges' results, each

@@ -15,19 +15,33 @@ std::uint64_t mix(std::uint64_t value) {
   return value ^ (value >> 32);
 }
 
+template <class Word>
+std::uint64_t load(const char* at) {
+  Word word = 0;
+  std::memcpy(&word, at, sizeof(word));
+  return word;
+}
+
+// Up to 8 bytes as one number; the size, which the hash has as well, tells equal ones apart.
+std::uint64_t load_short(std::string_view bytes) {
+  const char* const begin = bytes.data();
+  const std::size_t size = bytes.size();
+  if (size >= 4) {
+    return load<std::uint32_t>(begin) << 32 | load<std::uint32_t>(begin + size - 4);
+  }
+  if (size == 0) return 0;
+  return load<unsigned char>(begin) << 16 | load<unsigned char>(begin + size / 2) << 8 |
+         load<unsigned char>(begin + size - 1);
+}
+
+// The last word may overlap the one before it.
 std::uint64_t hash_of(std::string_view bytes) {
   std::uint64_t hash = bytes.size() * kFactor;
-  std::size_t at = 0;
-  for (; at + 8 <= bytes.size(); at += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + at, 8);
-    hash = mix(hash ^ word);
+  if (bytes.size() <= 8) return mix(mix(hash ^ load_short(bytes)));
+  for (std::size_t at = 0; at + 8 < bytes.size(); at += 8) {
+    hash = mix(hash ^ load<std::uint64_t>(bytes.data() + at));
   }
-  std::uint64_t rest = 0;
-  for (unsigned shift = 0; at < bytes.size(); ++at, shift += 8) {
-    rest |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[at])) << shift;
-  }
-  return mix(mix(hash ^ rest));
+  return mix(mix(hash ^ load<std::uint64_t>(bytes.data() + bytes.size() - 8)));
 }
 
 std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
@@ -69,16 +83,6 @@ void TokenTable::grow() {
     while (slots_[at].id >= 0) at = (at + 1) & (slots_.size() - 1);
     slots_[at] = slot;
   }
-}
-
-bool TokenTable::contains(TokenId id) const {
-  return id >= 0 && id < size() && spans_[static_cast<std::size_t>(id)].begin != kAbsent;
-}
-
-std::string_view TokenTable::bytes(TokenId id) const {
-  if (!contains(id)) return {};
-  const Span span = spans_[static_cast<std::size_t>(id)];
-  return {blob_.data() + span.begin, span.size};
 }
 
 TokenId TokenTable::find(std::string_view bytes) const {

@@ -29,9 +29,15 @@ class TokenTable {
 
   // One past the largest id that was added.
   TokenId size() const { return static_cast<TokenId>(spans_.size()); }
-  bool contains(TokenId id) const;
+  bool contains(TokenId id) const {
+    return id >= 0 && id < size() && spans_[static_cast<std::size_t>(id)].begin != kAbsent;
+  }
   // The token's bytes, valid until the next add(); empty for an id without a token.
-  std::string_view bytes(TokenId id) const;
+  std::string_view bytes(TokenId id) const {
+    if (!contains(id)) return {};
+    const Span span = spans_[static_cast<std::size_t>(id)];
+    return {blob_.data() + span.begin, span.size};
+  }
   // The findable token that has exactly these bytes, or -1.
   TokenId find(std::string_view bytes) const;
   // The size in bytes of the longest findable token.

@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <initializer_list>
 #include <system_error>
@@ -46,12 +47,20 @@ void add_once(std::vector<TokenId>& ids, TokenId id) {
 }  // namespace
 
 struct Tokenizer::State {
-  enum Flag : std::uint8_t { kAdded = 1, kSpecial = 2 };
+  enum Flag : std::uint8_t {
+    kAdded = 1,
+    kSpecial = 2,
+    kWhole = 4  // its bytes are whole characters
+  };
 
   explicit State(TokenizerSpec& spec)
       : tokens(std::move(spec.tokens)),
         added(spec.added_tokens),
         flags(static_cast<std::size_t>(tokens.size())) {
+    for (TokenId id = 0; id < tokens.size(); ++id) {
+      const std::string_view bytes = tokens.bytes(id);
+      if (valid_utf8_prefix(bytes) == bytes.size()) flags[static_cast<std::size_t>(id)] |= kWhole;
+    }
     for (const AddedToken& token : spec.added_tokens) {
       flags[static_cast<std::size_t>(token.id)] |=
           static_cast<std::uint8_t>(token.special ? kAdded | kSpecial : kAdded);
@@ -181,13 +190,59 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   return ids;
 }
 
+namespace {
+
+// Appends many small pieces to a text.
+class Collector {
+ public:
+  explicit Collector(std::string& text) : text_(text) {}
+
+  void append(std::string_view piece) {
+    if (piece.size() > kBytes - used_) {
+      settle();
+      if (piece.size() > kBytes) {
+        text_ += piece;
+        return;
+      }
+    }
+    std::memcpy(buffer_ + used_, piece.data(), piece.size());
+    used_ += piece.size();
+  }
+
+  // Everything is in the text after this.
+  void settle() {
+    text_.append(buffer_, used_);
+    used_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 4096;
+
+  std::string& text_;
+  std::size_t used_ = 0;
+  char buffer_[kBytes];
+};
+
+}  // namespace
+
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special_tokens) const {
+  const State& state = *state_;
   std::string text;
+  Collector collector(text);
   Utf8Repair repair;
   for (const TokenId id : ids) {
-    if (skip_special_tokens && is_special(id)) continue;
-    repair.push(token_bytes(id), text);
+    if (!state.tokens.contains(id)) continue;
+    const std::uint8_t flags = state.flags[static_cast<std::size_t>(id)];
+    if (skip_special_tokens && (flags & State::kSpecial) != 0) continue;
+    const std::string_view bytes = state.tokens.bytes(id);
+    if ((flags & State::kWhole) != 0 && repair.pending() == 0) {
+      collector.append(bytes);
+    } else {
+      collector.settle();
+      repair.push(bytes, text);
+    }
   }
+  collector.settle();
   repair.flush(text);
   return text;
 }

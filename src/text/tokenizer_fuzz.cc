@@ -1,5 +1,7 @@
 // Feeds the loader with bytes and the tokenizers with text. An input is tokenizer.json, a byte 0xFF
-// (which no JSON holds) and a text; without that byte all of it is both.
+// (which no JSON holds) and a text; without that byte all of it is both. With more parts after it,
+// each behind such a byte, these are the pre_tokenizer, the added_tokens and the post_processor of
+// a file whose rest is sound: so the fuzzer need not find a vocabulary to reach them.
 
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +41,17 @@ void check_loaded(std::string_view json, std::string_view text) {
   }
 }
 
+void check_parts(std::string_view input, std::string_view text) {
+  TestTokenizer parts{.merges = {{"a", "a"}, {"Ġ", "a"}, {"1", "2"}, {"ä", "¸"}}};
+  for (std::string* part : {&parts.pre_tokenizer, &parts.added_tokens, &parts.post_processor}) {
+    const std::size_t end = input.find('\xFF');
+    if (!input.empty()) *part = input.substr(0, end);
+    if (end == std::string_view::npos) break;
+    input.remove_prefix(end + 1);
+  }
+  check_loaded(json_of(parts), text);
+}
+
 // Tokenizers that keep every byte.
 std::vector<std::unique_ptr<Tokenizer>> keepers() {
   TestTokenizer parts{.merges = {{"a", "a"}, {"aa", "aa"}, {"Ġ", "a"}, {"1", "2"}, {"ä", "¸"}},
@@ -64,6 +77,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t cut = input.find('\xFF');
   const std::string_view text = cut == std::string_view::npos ? input : input.substr(cut + 1);
   check_loaded(input.substr(0, cut), text);
+  const std::size_t parts = text.find('\xFF');
+  if (cut != std::string_view::npos && parts != std::string_view::npos) {
+    check_parts(text.substr(parts + 1), text.substr(0, parts));
+  }
   for (const auto& tokenizer : byte_keepers) {
     const std::vector<TokenId> ids = tokenizer->encode(text);
     FATHOM_CHECK(bytes_of(*tokenizer, ids) == text);

@@ -14,7 +14,16 @@
 namespace fathom::text {
 
 // What a tokenizer.json says, checked: ids are in range and unique, merges refer to tokens, and
-// every part is of the byte-level BPE family.
+// every part is of the byte-level BPE family:
+//   model           BPE (named or not) over all 256 bytes; merges as "a b" or ["a","b"]; ignore_merges.
+//                   Not: byte_fallback, dropout, word affixes
+//   normalizer      none, or an empty Sequence. All others would change the text's bytes
+//   pre_tokenizer   ByteLevel, alone or at the end of a Sequence with Split (regex or string, five
+//                   behaviours, invert), Digits, Punctuation, Whitespace, WhitespaceSplit
+//   post_processor  none, ByteLevel, TemplateProcessing or a Sequence of these
+//   decoder         ByteLevel
+//   added_tokens    with all flags
+// Truncation and padding are ignored, as a server does.
 struct TokenizerSpec {
   TokenTable tokens;  // all of them; findable are those the merges can work with
   std::vector<Merge> merges;
@@ -42,8 +51,8 @@ struct GenerationIds {
 
 // Each reads one file's bytes, which nobody has looked at before: kInvalidArgument names the field
 // and what it holds. Fields that are not understood are ignored unless they change the ids.
-Result<TokenizerSpec> parse_tokenizer(std::string_view json);
-Result<TokenizerConfig> parse_tokenizer_config(std::string_view json);
-Result<GenerationIds> parse_generation_ids(std::string_view json);
+Result<TokenizerSpec> parse_tokenizer(std::string_view file);
+Result<TokenizerConfig> parse_tokenizer_config(std::string_view file);
+Result<GenerationIds> parse_generation_ids(std::string_view file);
 
 }  // namespace fathom::text
