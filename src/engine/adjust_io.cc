@@ -78,10 +78,8 @@ AdjustInputs AdjustInputs::fill(InputArena& arena,
   inputs.token = arena.take<std::int32_t>(static_cast<std::int64_t>(entries));
   inputs.count = arena.take<std::int32_t>(static_cast<std::int64_t>(entries));
   inputs.bias = arena.take<float>(static_cast<std::int64_t>(entries));
-  if (inputs.masked) {
-    inputs.mask_row = arena.take<std::int32_t>(count);
-    inputs.mask = arena.take<std::int32_t>(masks, mask_words(vocab));
-  }
+  inputs.mask_row = arena.take<std::int32_t>(count);
+  inputs.mask = arena.take<std::int32_t>(masks, mask_words(vocab));
   std::int32_t entry = 0;
   std::int32_t mask_row = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -89,7 +87,7 @@ AdjustInputs AdjustInputs::fill(InputArena& arena,
     const Adjustments& adjustments = each.sequence->adjustments;
     const wire::SamplingParams& sampling = each.sequence->request.sampling;
     bool forbids = each.forbids;
-    if (inputs.masked) inputs.mask_row.host[i] = -1;
+    inputs.mask_row.host[i] = -1;
     if (each.masked) {
       const std::span<std::uint32_t> mask(
           reinterpret_cast<std::uint32_t*>(inputs.mask.host + mask_row * mask_words(vocab)),

@@ -160,13 +160,15 @@ wire::PositionLogprobs StepOutputs::read(const Work& work,
                                          const LogitRows& chosen,
                                          std::int64_t index,
                                          std::int32_t drawable) const {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const auto unless_unused = [drawable](wire::TokenId id, float value) {
+    return id < drawable ? value : -std::numeric_limits<float>::infinity();
+  };
   const wire::LogprobParams& params = work.sequence->request.logprobs;
   const auto position =
       static_cast<std::size_t>(chosen.rows[static_cast<std::size_t>(index)].position);
   wire::PositionLogprobs told;
   told.id = index < chosen.drawing ? token[index] : work.sequence->tokens[position];
-  told.logprob = told.id < drawable ? logprob[index] : kNever;
+  told.logprob = unless_unused(told.id, logprob[index]);
   const std::int32_t top = std::min(params.top, chosen.top);
   for (std::int32_t i = 0; i < top; ++i) {
     const std::int64_t at = index * chosen.top + i;
@@ -175,7 +177,7 @@ wire::PositionLogprobs StepOutputs::read(const Work& work,
   for (std::size_t i = 0; i < params.token_ids.size(); ++i) {
     const std::int64_t at = index * chosen.asked + static_cast<std::int64_t>(i);
     const wire::TokenId id = params.token_ids[i];
-    told.asked.push_back({id, id < drawable ? asked_logprobs[at] : kNever});
+    told.asked.push_back({id, unless_unused(id, asked_logprobs[at])});
   }
   return told;
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -124,49 +125,57 @@ TEST(AdjustLogits, ABanAndAMaskHoldAgainstAnyBiasAndAnyLogit) {
   EXPECT_EQ(values_of(logits), std::vector<float>(5, -kInfinity));
 }
 
+float number(std::mt19937& random, float least, float most) {
+  return least + (most - least) * static_cast<float>(random() % 1000) / 1000;
+}
+
+RowPlan random_plan(std::mt19937& random, std::int32_t row, std::int64_t vocab) {
+  RowPlan plan;
+  plan.row = row;
+  plan.frequency = number(random, -2, 2);
+  plan.presence = number(random, -2, 2);
+  plan.repetition = number(random, 0.001F, 2);
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(vocab, 40); ++i) {
+    const auto id = static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(vocab));
+    plan.entries[id] = {static_cast<std::int32_t>(random() % 6) - 1,
+                        random() % 2 == 0 ? 0 : number(random, -100, 100)};
+  }
+  if (random() % 2 == 0) return plan;
+  for (std::int64_t i = 0; i < vocab; ++i) plan.allowed.push_back(random() % 3 == 0);
+  return plan;
+}
+
+float plainly_adjusted(float x, const RowPlan& plan, std::int32_t id) {
+  const auto found = plan.entries.find(id);
+  const Entry entry = found == plan.entries.end() ? Entry{} : found->second;
+  if (entry.count > 0) {
+    const float product = plan.frequency * static_cast<float>(entry.count);
+    const float penalty = product + plan.presence;
+    x = x - penalty;
+    x = x < 0 ? x * plan.repetition : x / plan.repetition;
+  }
+  if (entry.count < 0) x = -kInfinity;
+  if (!plan.allowed.empty() && !plan.allowed[static_cast<std::size_t>(id)]) x = -kInfinity;
+  return found == plan.entries.end() ? x : x + entry.bias;
+}
+
 TEST(AdjustLogits, GivesTheBitsOfAPlainReimplementation) {
+  constexpr std::int32_t kRows = 9;
   std::mt19937 random(7);
   CpuStream stream(2);
   for (const std::int64_t vocab : {1, 31, 32, 33, 500, 4099}) {
     SCOPED_TRACE(vocab);
-    constexpr std::int64_t kRows = 9;
     HostTensor logits(DType::kF32, {kRows, vocab}, 2);
     logits.fill_wide(random);
     std::vector<float> expected = values_of(logits);
     std::vector<RowPlan> plans;
-    const auto number = [&](float least, float most) {
-      return least + (most - least) * static_cast<float>(random() % 1000) / 1000;
-    };
     for (std::int32_t row = kRows - 1; row >= 0;
          row -= 1 + static_cast<std::int32_t>(random() % 2)) {
-      RowPlan plan;
-      plan.row = row;
-      plan.frequency = number(-2, 2);
-      plan.presence = number(-2, 2);
-      plan.repetition = number(0.001F, 2);
-      for (std::int64_t i = 0; i < std::min<std::int64_t>(vocab, 40); ++i) {
-        const auto id = static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(vocab));
-        plan.entries[id] = {static_cast<std::int32_t>(random() % 6) - 1,
-                            random() % 2 == 0 ? 0 : number(-100, 100)};
-      }
-      if (random() % 2 == 0) {
-        for (std::int64_t i = 0; i < vocab; ++i) plan.allowed.push_back(random() % 3 == 0);
-      }
-      for (std::int64_t id = 0; id < vocab; ++id) {
+      plans.push_back(random_plan(random, row, vocab));
+      for (std::int32_t id = 0; id < vocab; ++id) {
         float& x = expected[static_cast<std::size_t>(row * vocab + id)];
-        const auto found = plan.entries.find(static_cast<std::int32_t>(id));
-        const Entry entry = found == plan.entries.end() ? Entry{} : found->second;
-        if (entry.count > 0) {
-          const float product = plan.frequency * static_cast<float>(entry.count);
-          const float penalty = product + plan.presence;
-          x = x - penalty;
-          x = x < 0 ? x * plan.repetition : x / plan.repetition;
-        }
-        if (entry.count < 0) x = -kInfinity;
-        if (!plan.allowed.empty() && !plan.allowed[static_cast<std::size_t>(id)]) x = -kInfinity;
-        if (found != plan.entries.end()) x = x + entry.bias;
+        x = plainly_adjusted(x, plans.back(), id);
       }
-      plans.push_back(std::move(plan));
     }
 
     adjust(stream, logits, plans);
