@@ -35,39 +35,41 @@ constexpr std::size_t mask_words(std::int32_t vocab_size) {
   return (static_cast<std::size_t>(vocab_size) + 31) / 32;
 }
 
-// A compiled grammar. Immutable, shared by any number of matchers.
-class Grammar;
-
 // A grammar and the tokens of one answer so far. The constraint ends with a stop token, which is
 // allowed exactly where the grammar is complete.
 //
 // Threads: one at a time.
 class Matcher {
  public:
-  explicit Matcher(std::shared_ptr<const Grammar> grammar);
-  ~Matcher();
-  Matcher(Matcher&&) noexcept;
-  Matcher& operator=(Matcher&&) noexcept;
+  // Tokens that rollback() can take back.
+  static constexpr std::int32_t kMaxRollback = 200;
+
+  virtual ~Matcher() = default;
 
   // Writes the tokens that may come next; mask.size() is mask_words(vocab_size). At least one bit
   // is set unless finished(). Returns false when all tokens that have text are allowed and the mask
   // need not be applied (it is written all the same).
-  bool fill_mask(std::span<std::uint32_t> mask);
+  virtual bool fill_mask(std::span<std::uint32_t> mask) = 0;
 
   // Takes the next token. False, and nothing changes, when the grammar does not allow it.
-  bool accept(TokenId token);
+  virtual bool accept(TokenId token) = 0;
 
   // Whether a stop token was accepted.
-  bool finished() const;
+  virtual bool finished() const = 0;
 
   // Takes back the last `tokens` accepted ones. Requires that many were accepted since the start
   // and tokens <= kMaxRollback.
-  static constexpr std::int32_t kMaxRollback = 200;
-  void rollback(std::int32_t tokens);
+  virtual void rollback(std::int32_t tokens) = 0;
+};
 
- private:
-  struct State;
-  std::unique_ptr<State> state_;
+// A compiled grammar. Immutable, shared by any number of matchers.
+//
+// Threads: any.
+class Grammar {
+ public:
+  virtual ~Grammar() = default;
+  // At the start of an answer; it needs neither the grammar nor the compiler to live on.
+  virtual std::unique_ptr<Matcher> new_matcher() const = 0;
 };
 
 struct CompilerOptions {
