@@ -17,7 +17,7 @@ std::unique_ptr<Compiler> make(const CompilerOptions& options) {
 // Takes a while: each pattern is an automaton of its own.
 Source slow_source(int salt) {
   std::string text = R"({"type":"object","properties":{)";
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 40; ++i) {
     text += (i > 0 ? ",\"p" : "\"p") + std::to_string(i) +
             R"(":{"type":"string","pattern":"^(a{0,90}b){0,)" + std::to_string(10 + salt) + "}" +
             std::to_string(i) + "$\"}";
@@ -78,7 +78,7 @@ TEST(Compiler, AsksForTheSameSourceAreOneCompilation) {
   for (int i = 0; i < 5; ++i) {
     shared.push_back(compiler->compile({Kind::kRegex, "b+"}, [&] { ++done; }));
   }
-  compile_now(*compiler, {Kind::kRegex, "last"});
+  ASSERT_TRUE(compile_now(*compiler, {Kind::kRegex, "last"}).ok());
 
   EXPECT_EQ(done, 6);
   for (const auto& one : shared) EXPECT_EQ(*one->result(), *shared[0]->result());

@@ -325,6 +325,11 @@ class Normalizer {
       return {};
     }
     if (length->given) {
+      lengths_ += length->max.value_or(length->min);
+      if (lengths_ > kMaxTotalLength) {
+        return refused(place, "the lengths of all strings come to more than " +
+                                  std::to_string(kMaxTotalLength));
+      }
       // Spelled as a pattern: the library's own form lets control characters through.
       out.set("pattern", Json::string(R"(^[^"\\\x01-\x1f]{)" + std::to_string(length->min) + "," +
                                       (length->max ? std::to_string(*length->max) : "") + "}$"));
@@ -442,6 +447,7 @@ class Normalizer {
   const Json& root_;
   std::vector<SchemaPattern>& patterns_;
   std::size_t nodes_ = 0;
+  std::int64_t lengths_ = 0;
   std::vector<std::pair<const Json*, std::string>> definitions_;  // and where each stands
   std::map<const Json*, std::size_t> definition_of_;
 };

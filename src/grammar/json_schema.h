@@ -23,8 +23,9 @@ namespace fathom::grammar {
 // formats and unknown keywords are annotations. Objects without additionalProperties are closed
 // when they have properties, and arrays when they have prefixItems: narrower than the Draft.
 //
-// Strings with a length or a pattern hold no escape sequences. `patterns` receives each regular
-// expression that was kept and where it stood, for the caller to check.
+// Strings with a length or a pattern hold no escape sequences. A string may hold the UTF-8 form of
+// a surrogate, which no reader of UTF-8 takes and text::StreamDecoder shows as U+FFFD. `patterns`
+// receives each regular expression that was kept and where it stood, for the caller to check.
 struct SchemaPattern {
   std::string place;  // a JSON Pointer
   std::string text;
@@ -34,6 +35,7 @@ Result<Json> normalize_schema(const Json& schema, std::vector<SchemaPattern>& pa
 // Bounds of one schema.
 constexpr std::size_t kMaxSchemaNodes = 20000;  // after type unions are written out
 constexpr std::int64_t kMaxCount = 100000;      // of minItems, maxLength and the like
+constexpr std::int64_t kMaxTotalLength = 1000000;
 constexpr std::int64_t kMaxMultipleOf = 1024;
 
 }  // namespace fathom::grammar

@@ -176,9 +176,15 @@ xgrammar::Grammar json_grammar(const std::string& schema) {
 
 // The library takes a pattern as an automaton over what a JSON string may hold where it can, and
 // falls back to one that may write a bare quote.
-Status check_pattern(const SchemaPattern& pattern, int max_depth) {
+Status check_pattern(const SchemaPattern& pattern, int max_depth, std::int64_t& total) {
   const std::string where = "schema at " + pattern.place;
-  FATHOM_RETURN_IF_ERROR(check_regex(pattern.text, max_depth).in(where));
+  std::int64_t product = 0;
+  FATHOM_RETURN_IF_ERROR(check_regex(pattern.text, max_depth, &product).in(where));
+  total += product;
+  if (total > kMaxTotalRepetition) {
+    return invalid_argument(where + ": the repetitions of all patterns come to more than " +
+                            std::to_string(kMaxTotalRepetition));
+  }
   Json schema = Json::object();
   schema.set("type", Json::string("string"));
   schema.set("pattern", Json::string(pattern.text));
@@ -254,8 +260,9 @@ class XgrammarLibrary final : public Library {
   }
 
   Status check_patterns(const std::vector<SchemaPattern>& patterns) const {
+    std::int64_t total = 0;
     for (const SchemaPattern& pattern : patterns) {
-      FATHOM_RETURN_IF_ERROR(check_pattern(pattern, max_depth_));
+      FATHOM_RETURN_IF_ERROR(check_pattern(pattern, max_depth_, total));
       if (!library_warning.empty()) {
         return invalid_argument("schema at " + pattern.place + ": " + clean(library_warning));
       }

@@ -126,6 +126,11 @@ TEST_F(Refusals, BoundEverySource) {
                 R"({"format":{"type":"repeat","min":0,"max":9999,"content":{"type":"repeat",
                     "min":0,"max":9999,"content":{"type":"const_string","value":"a"}}}})"),
             "taken");
+  std::string many;
+  for (int i = 0; i < 30; ++i) {
+    many += R"("p)" + std::to_string(i) + R"(":{"pattern":"^(a{0,99}b){0,99}$"},)";
+  }
+  EXPECT_NE(schema(R"({"properties":{)" + many + R"("z":{}}})"), "taken");
   std::string wide = R"({"anyOf":[)";
   for (int i = 0; i < 20001; ++i) wide += "{},";
   EXPECT_NE(schema(wide + "{}]}"), "taken");

@@ -250,8 +250,11 @@ class Weights {
 
 }  // namespace
 
-Status check_regex(std::string_view regex, int max_depth) {
-  return Walk(regex, max_depth, false).run();
+Status check_regex(std::string_view regex, int max_depth, std::int64_t* product) {
+  Walk walk(regex, max_depth, false);
+  FATHOM_RETURN_IF_ERROR(walk.run());
+  if (product != nullptr) *product = walk.rules().begin()->second.product;
+  return {};
 }
 
 Status check_ebnf(std::string_view ebnf, int max_depth) {

@@ -24,8 +24,8 @@ struct ToolChoice {
     kNamed,     // exactly one call, of `name`
   };
   Mode mode = Mode::kAuto;
-  std::string name;
-  bool parallel = true;  // false: at most one call; exactly one where calls are required
+  std::string name = {};  // of kNamed
+  bool parallel = true;   // false: at most one call; exactly one where calls are required
 };
 
 // The structural tag (Kind::kStructuralTag) of an answer with calls in DeepSeek-V3.2's DSML, which
