@@ -11,8 +11,8 @@ namespace {
 
 constexpr double kMostCount = 512;
 
-void add_range(std::vector<double>& bounds, double first, double last, double step) {
-  for (double bound = first; bound <= last; bound += step) bounds.push_back(bound);
+void add_range(std::vector<double>& bounds, int first, int last, int step) {
+  for (int bound = first; bound <= last; bound += step) bounds.push_back(bound);
 }
 
 std::vector<double> sorted(std::vector<double> bounds) {
