@@ -134,8 +134,7 @@ TEST(AnswerParser, TextWithoutCallsComesThroughWhole) {
       ASSERT_EQ(parse_in_pieces(options, thought, Sizes(seed)),
                 (ToldAnswer{.reasoning = text, .content = text}));
       options.separate_reasoning = false;
-      ASSERT_EQ(parse_in_pieces(options, "<think>" + thought, Sizes(seed)),
-                (ToldAnswer{.content = marked}));
+      ASSERT_EQ(parse_in_pieces(options, marked, Sizes(seed)), (ToldAnswer{.content = marked}));
     }
   }
 }
