@@ -10,14 +10,14 @@ namespace {
 using Call = ToldAnswer::Call;
 
 const Json::Array& tools() {
-  static const Json kTools = *parse_json(R"([
+  static const Json offered = *parse_json(R"([
     {"type": "function", "function": {"name": "search", "parameters": {
       "type": "object", "properties": {"query": {"type": "string"}, "topn": {"type": "integer"}}}}},
     {"type": "function", "function": {"name": "now"}},
     {"type": "function", "function": {"name": "phone", "parameters": {
       "type": "object", "properties": {"number": {"type": ["string", "null"]}}}}},
     "not a tool", {"type": "function"}, {"function": {"name": 7}}])");
-  return *kTools.as_array();
+  return *offered.as_array();
 }
 
 std::string block(const std::string& calls) {
@@ -419,7 +419,7 @@ AnswerParserOptions AnswerCase::options() const {
 }
 
 const std::vector<AnswerCase>& answer_cases() {
-  static const std::vector<AnswerCase> kCases = [] {
+  static const std::vector<AnswerCase> all = [] {
     std::vector<AnswerCase> cases;
     add_plain(cases);
     add_no_blocks(cases);
@@ -431,7 +431,7 @@ const std::vector<AnswerCase>& answer_cases() {
     add_arrays(cases);
     return cases;
   }();
-  return kCases;
+  return all;
 }
 
 }  // namespace fathom::text

@@ -10,11 +10,12 @@
 
 namespace fathom::text {
 
-void PrintTo(const ToldAnswer& told, std::ostream* out) {
-  *out << "thoughts [" << told.reasoning << "] content [" << told.content << "]";
+std::ostream& operator<<(std::ostream& out, const ToldAnswer& told) {
+  out << "thoughts [" << told.reasoning << "] content [" << told.content << "]";
   for (const ToldAnswer::Call& call : told.calls) {
-    *out << " " << call.name << " [" << call.arguments << "]" << (call.complete ? "" : " cut");
+    out << " " << call.name << " [" << call.arguments << "]" << (call.complete ? "" : " cut");
   }
+  return out;
 }
 
 namespace {
@@ -119,6 +120,10 @@ std::string random_text(std::uint32_t seed) {
 TEST(AnswerParser, TextWithoutCallsComesThroughWhole) {
   for (std::uint32_t seed = 0; seed < 4000; ++seed) {
     const std::string text = random_text(seed);
+    std::string thought = text;
+    thought.append("</think>").append(text);
+    std::string marked = "<think>";
+    marked += thought;
     for (const ToolCallFormat format :
          {ToolCallFormat::kNone, ToolCallFormat::kDeepSeekV3, ToolCallFormat::kDeepSeekV31,
           ToolCallFormat::kDeepSeekV32, ToolCallFormat::kJsonArray}) {
@@ -126,11 +131,10 @@ TEST(AnswerParser, TextWithoutCallsComesThroughWhole) {
       ASSERT_EQ(parse_in_pieces(options, text, Sizes(seed)), (ToldAnswer{.content = text}));
       options.reasoning = ReasoningFormat::kDeepSeekR1;
       ASSERT_EQ(parse_in_pieces(options, text, Sizes(seed)), (ToldAnswer{.reasoning = text}));
-      ASSERT_EQ(parse_in_pieces(options, text + "</think>" + text, Sizes(seed)),
+      ASSERT_EQ(parse_in_pieces(options, thought, Sizes(seed)),
                 (ToldAnswer{.reasoning = text, .content = text}));
       options.separate_reasoning = false;
-      ASSERT_EQ(parse_in_pieces(options, "<think>" + text + "</think>" + text, Sizes(seed)),
-                (ToldAnswer{.content = "<think>" + text + "</think>" + text}));
+      ASSERT_EQ(parse_in_pieces(options, marked, Sizes(seed)), (ToldAnswer{.content = marked}));
     }
   }
 }

@@ -9,8 +9,8 @@
 
 namespace fathom::text {
 
-void PrintTo(const StopMatch& match, std::ostream* out) {
-  *out << (match.is_regex ? "regex " : "string ") << match.index << " [" << match.text << "]";
+std::ostream& operator<<(std::ostream& out, const StopMatch& match) {
+  return out << (match.is_regex ? "regex " : "string ") << match.index << " [" << match.text << "]";
 }
 
 namespace {
@@ -21,9 +21,9 @@ struct Stopped {
   bool operator==(const Stopped&) const = default;
 };
 
-void PrintTo(const Stopped& stopped, std::ostream* out) {
-  *out << "[" << stopped.text << "] ";
-  if (stopped.match) PrintTo(*stopped.match, out);
+std::ostream& operator<<(std::ostream& out, const Stopped& stopped) {
+  out << "[" << stopped.text << "] ";
+  return stopped.match ? out << *stopped.match : out;
 }
 
 std::shared_ptr<const StopRules> rules_of(std::vector<std::string> strings,
