@@ -42,6 +42,8 @@ constexpr std::chrono::milliseconds kLinger{2000};
 // Connections beyond the bound that are told so at one time; more are closed unheard.
 constexpr std::size_t kMaxTurnedAway = 256;
 
+constexpr std::size_t kLoggedTargetBytes = 2048;  // a peer's target may be as long as a head
+
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view kProcessing = "HTTP/1.1 102 Processing\r\n\r\n";
 
@@ -149,7 +151,10 @@ asio::awaitable<bool> TcpConnection::shake_hands() {
 }
 
 asio::awaitable<void> TcpConnection::run() {
-  if (stream_.secure() && !co_await shake_hands()) co_return;
+  if (stream_.secure()) {
+    const bool greeted = co_await shake_hands();
+    if (!greeted) co_return;
+  }
   if (turned_away_) {
     co_await refuse(503, "there are " + std::to_string(state_.options.max_connections) +
                              " connections already");
@@ -275,7 +280,9 @@ void TcpConnection::call_handler() {
   request.peer = peer_;
   form.head_only = request.method == "HEAD";
   form.echoed = echoed_ids(request.headers);
-  if (state_.options.access_log) request_line_ = request.method + " " + request.target;
+  if (state_.options.access_log) {
+    request_line_ = request.method + " " + request.target.substr(0, kLoggedTargetBytes);
+  }
   probed_ = !form.http11;  // 1.0 knows no interim answers
   // The raw pointer is good: detach() comes before the connection's end.
   answer_ = std::make_shared<Answer>(form, [this] {
