@@ -233,8 +233,7 @@ asio::awaitable<bool> TcpConnection::read_some() {
   input_.resize(had + read_bytes_);
   const asio::mutable_buffer buffer(input_.data() + had, read_bytes_);
   error_code error;
-  auto reading = stream_.read_some(buffer, error);
-  const std::size_t count = co_await std::move(reading);
+  const std::size_t count = co_await stream_.read_some(buffer, error);
   input_.resize(had + count);
   if (count == read_bytes_) read_bytes_ = std::min(read_bytes_ * 2, kMaxReadBytes);
   if (error == asio::error::eof) peer_ended_ns_ = now_ns();
@@ -314,8 +313,7 @@ asio::awaitable<void> TcpConnection::watch_peer() {
 asio::awaitable<void> TcpConnection::send(std::string_view bytes) {
   error_code error;
   begin_write();
-  auto writing = stream_.write_all(bytes, error);
-  co_await std::move(writing);
+  co_await stream_.write_all(bytes, error);
   write_deadline_ns_ = 0;
   if (error) close();
 }
