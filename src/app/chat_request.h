@@ -34,7 +34,8 @@ std::string chat_request_body(const ChatSettings& settings,
 // kInvalidArgument for other forms and for names that the chat itself fills.
 Status set_chat_field(ChatSettings& settings, std::string_view text);
 
-// The base of an OpenAI endpoint: "host:port", with or without "http://" and "/v1".
+// The base of an OpenAI endpoint: "host:port", with or without "http://" or "https://" before and
+// "/v1" behind it.
 Result<http::Url> parse_chat_url(std::string_view text);
 
 }  // namespace fathom::app

@@ -42,6 +42,8 @@ constexpr std::chrono::milliseconds kLinger{2000};
 // Connections beyond the bound that are told so at one time; more are closed unheard.
 constexpr std::size_t kMaxTurnedAway = 256;
 
+constexpr std::size_t kLoggedTargetBytes = 2048;  // a peer's target may be as long as a head
+
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view kProcessing = "HTTP/1.1 102 Processing\r\n\r\n";
 
@@ -149,7 +151,10 @@ asio::awaitable<bool> TcpConnection::shake_hands() {
 }
 
 asio::awaitable<void> TcpConnection::run() {
-  if (stream_.secure() && !co_await shake_hands()) co_return;
+  if (stream_.secure()) {
+    const bool greeted = co_await shake_hands();
+    if (!greeted) co_return;
+  }
   if (turned_away_) {
     co_await refuse(503, "there are " + std::to_string(state_.options.max_connections) +
                              " connections already");
@@ -228,8 +233,7 @@ asio::awaitable<bool> TcpConnection::read_some() {
   input_.resize(had + read_bytes_);
   const asio::mutable_buffer buffer(input_.data() + had, read_bytes_);
   error_code error;
-  auto reading = stream_.read_some(buffer, error);
-  const std::size_t count = co_await std::move(reading);
+  const std::size_t count = co_await stream_.read_some(buffer, error);
   input_.resize(had + count);
   if (count == read_bytes_) read_bytes_ = std::min(read_bytes_ * 2, kMaxReadBytes);
   if (error == asio::error::eof) peer_ended_ns_ = now_ns();
@@ -275,7 +279,9 @@ void TcpConnection::call_handler() {
   request.peer = peer_;
   form.head_only = request.method == "HEAD";
   form.echoed = echoed_ids(request.headers);
-  if (state_.options.access_log) request_line_ = request.method + " " + request.target;
+  if (state_.options.access_log) {
+    request_line_ = request.method + " " + request.target.substr(0, kLoggedTargetBytes);
+  }
   probed_ = !form.http11;  // 1.0 knows no interim answers
   // The raw pointer is good: detach() comes before the connection's end.
   answer_ = std::make_shared<Answer>(form, [this] {
@@ -307,8 +313,7 @@ asio::awaitable<void> TcpConnection::watch_peer() {
 asio::awaitable<void> TcpConnection::send(std::string_view bytes) {
   error_code error;
   begin_write();
-  auto writing = stream_.write_all(bytes, error);
-  co_await std::move(writing);
+  co_await stream_.write_all(bytes, error);
   write_deadline_ns_ = 0;
   if (error) close();
 }
