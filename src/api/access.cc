@@ -71,10 +71,11 @@ bool carries(const http::Request& request, std::string_view key) {
   return header != nullptr && same_key(*header, key);
 }
 
-http::Response refusal(int status) {
-  http::Response response =
-      json_response(status == 401 ? R"({"error":"Unauthorized"})" : R"({"error":"Forbidden"})");
-  response.status = status;
+http::Response refusal(int status, ErrorForm form) {
+  const char* const message = status == 401 ? "Unauthorized" : "Forbidden";
+  // SGLang's are as short as Ollama's.
+  if (form == ErrorForm::kOpenAi) form = ErrorForm::kOllama;
+  http::Response response = error_response(Refusal::of(status, message), form);
   if (status == 401) response.headers.add("WWW-Authenticate", "Bearer");
   return response;
 }
@@ -96,7 +97,7 @@ std::optional<http::Response> refuse_access(const AccessKeys& keys, const http::
   const std::string& wanted = managed ? keys.admin_api_key : keys.api_key;
   if (wanted.empty() || carries(request, wanted)) return std::nullopt;
   const bool known = managed && !keys.api_key.empty() && carries(request, keys.api_key);
-  return refusal(known ? 403 : 401);
+  return refusal(known ? 403 : 401, error_form(request.path));
 }
 
 }  // namespace fathom::api

@@ -23,7 +23,8 @@ enum class AccessLevel : unsigned char {
 AccessLevel access_level(std::string_view path);
 
 // The answer to a request that lacks the right key: 401 {"error":"Unauthorized"}, or 403
-// {"error":"Forbidden"} where the API key is right and the admin key is wanted. Nothing for a
+// {"error":"Forbidden"} where the API key is right and the admin key is wanted; of Anthropic's
+// paths in Anthropic's form. Nothing for a
 // request that may go on: OPTIONS always may, and the admin key opens management alone.
 // How long it takes tells nothing of a key but its length.
 std::optional<http::Response> refuse_access(const AccessKeys& keys, const http::Request& request);

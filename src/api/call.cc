@@ -41,8 +41,7 @@ void Call::fail(const Refusal& refusal) {
   if (!started_) {
     channel_.respond(error_response(refusal, form_));
   } else {
-    pending_ += error_event(refusal, form_);
-    pending_ += kDoneEvent;
+    pending_ += error_events(refusal, form_);
     channel_.write(std::move(pending_));
     channel_.finish();
   }
@@ -87,7 +86,7 @@ Call::Next Call::flush() {
   }
   bool there = true;
   if (!started_ && !pending_.empty()) {
-    channel_.start_events(std::exchange(pending_, {}));
+    channel_.start_events(std::exchange(pending_, {}), reply_->stream_type());
     started_ = true;
   } else if (!pending_.empty()) {
     there = channel_.write(std::exchange(pending_, {}));

@@ -28,10 +28,9 @@ class Reply {
   virtual void close(std::string& events) = 0;
   // The same moment of an answer that is no stream: its body.
   virtual std::string body() = 0;
+  // The media type of a stream.
+  virtual std::string_view stream_type() const { return kEventStream; }
 };
-
-// What ends every stream.
-inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
 
 // A call that is understood: what goes to the engine, and what makes an answer of what comes back.
 struct Prepared {

@@ -32,10 +32,10 @@ void Channel::respond(http::Response response) {
   exchange_->respond(std::move(response));
 }
 
-void Channel::start_events(std::string events) {
+void Channel::start_events(std::string events, std::string_view type) {
   http::Response response;
   count(response.status);
-  response.headers.add("Content-Type", "text/event-stream; charset=utf-8");
+  response.headers.add("Content-Type", std::string(type));
   response.headers.add("Cache-Control", "no-cache");
   allow_origin(response);
   response.body = std::move(events);

@@ -17,6 +17,8 @@ struct ResponseCounts {
   std::string_view endpoint;
 };
 
+inline constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
+
 // The way back to one client: its exchange, and what its browser wants to read in the headers.
 //
 // Threads: as Exchange; copies are the same channel.
@@ -27,8 +29,8 @@ class Channel {
           ResponseCounts counts = {});
 
   void respond(http::Response response);
-  // Starts a text/event-stream with its first events.
-  void start_events(std::string events);
+  // Starts a stream of this media type with its first events.
+  void start_events(std::string events, std::string_view type = kEventStream);
   // False when the peer is gone.
   bool write(std::string events) { return exchange_->write(std::move(events)); }
   void finish() { exchange_->finish(); }

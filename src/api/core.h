@@ -113,7 +113,7 @@ void start_call(Core& core, Arrival arrival, Prepare prepare, ErrorForm form);
 
 // Runs an endpoint that needs no engine on a thread of core.work.
 using Answer = http::Response (*)(const Core& core, const Json& body);
-void start_work(Core& core, Arrival arrival, Answer answer);
+void start_work(Core& core, Arrival arrival, Answer answer, ErrorForm form = ErrorForm::kOpenAi);
 
 // Appends the requests of one prompt to `out`, one for each sample, with a seed drawn for them when
 // there is none. What context and pool cannot hold is refused, or, where the service is set to,
@@ -136,6 +136,9 @@ Refusal no_tokenizer();
 std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out);
 std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared& out);
 std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& out);
+// Anthropic's Messages (messages.cc).
+std::optional<Refusal> prepare_messages(Core& core, const Json& body, Prepared& out);
+http::Response count_message_tokens(const Core& core, const Json& body);
 http::Response tokenize(const Core& core, const Json& body);
 http::Response detokenize(const Core& core, const Json& body);
 http::Response parse_function_call(const Core& core, const Json& body);

@@ -36,7 +36,34 @@ void append_error(std::string& out, const Refusal& refusal) {
       .end_object();
 }
 
+// Anthropic's name for what a status means.
+std::string_view anthropic_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 429:
+      return "rate_limit_error";
+    case 503:
+      return "overloaded_error";
+    case 504:
+      return "timeout_error";
+    default:
+      return status < 500 ? "invalid_request_error" : "api_error";
+  }
+}
+
 }  // namespace
+
+ErrorForm error_form(std::string_view path) {
+  if (path == "/v1/messages" || path.starts_with("/v1/messages/")) return ErrorForm::kAnthropic;
+  return path.starts_with("/api/") ? ErrorForm::kOllama : ErrorForm::kOpenAi;
+}
 
 Refusal Refusal::of(int status, std::string message) {
   if (status == 400) return semantic(std::move(message));
@@ -48,9 +75,23 @@ Refusal Refusal::of(const Status& status) { return of(status_of(status.code()), 
 
 std::string error_body(const Refusal& refusal, ErrorForm form) {
   std::string out;
+  JsonWriter writer(out);
+  if (form == ErrorForm::kAnthropic) {
+    writer.begin_object()
+        .string("type", "error")
+        .begin_object("error")
+        .string("type", anthropic_type(refusal.status))
+        .string("message", refusal.message)
+        .end_object()
+        .end_object();
+    return out;
+  }
+  if (form == ErrorForm::kOllama) {
+    writer.begin_object().string("error", refusal.message).end_object();
+    return out;
+  }
   if (form == ErrorForm::kNative && refusal.type == "BadRequestError") {
-    JsonWriter(out)
-        .begin_object()
+    writer.begin_object()
         .begin_object("error")
         .string("message", refusal.message)
         .end_object()
@@ -61,7 +102,11 @@ std::string error_body(const Refusal& refusal, ErrorForm form) {
   return out;
 }
 
-std::string error_event(const Refusal& refusal, ErrorForm form) {
+std::string error_events(const Refusal& refusal, ErrorForm form) {
+  if (form == ErrorForm::kAnthropic) {
+    return "event: error\ndata: " + error_body(refusal, form) + "\n\n";
+  }
+  if (form == ErrorForm::kOllama) return error_body(refusal, form) + '\n';
   std::string out = "data: {\"error\":";
   if (form == ErrorForm::kNative) {
     JsonWriter(out).begin_object().string("message", refusal.message).end_object();
@@ -69,6 +114,7 @@ std::string error_event(const Refusal& refusal, ErrorForm form) {
     append_error(out, refusal);
   }
   out += "}\n\n";
+  out += kDoneEvent;
   return out;
 }
 

@@ -26,15 +26,24 @@ struct Refusal {
   static Refusal of(const Status& status);
 };
 
-// The two forms in which SGLang reports errors; which one is a matter of the endpoint.
+// The forms in which errors are told; which one is a matter of the endpoint. The first two are
+// SGLang's.
 enum class ErrorForm : unsigned char {
-  kOpenAi,  // {"object":"error","message","type","param":null,"code"}
-  kNative,  // of /generate: {"error":{"message"}} for a request that cannot be, else as above
+  kOpenAi,     // {"object":"error","message","type","param":null,"code"}
+  kNative,     // of /generate: {"error":{"message"}} for a request that cannot be, else as above
+  kAnthropic,  // {"type":"error","error":{"type","message"}}, the type by the status
+  kOllama,     // {"error":"message"}
 };
 
+// The form of what is refused before an endpoint is asked.
+ErrorForm error_form(std::string_view path);
+
 std::string error_body(const Refusal& refusal, ErrorForm form = ErrorForm::kOpenAi);
-// One event of a stream, without the [DONE] after it.
-std::string error_event(const Refusal& refusal, ErrorForm form);
+// What ends every stream of OpenAI's form.
+inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
+
+// What ends a stream that has failed: the event that says so, and what the form has behind it.
+std::string error_events(const Refusal& refusal, ErrorForm form);
 // With Retry-After where trying again may help.
 http::Response error_response(const Refusal& refusal, ErrorForm form = ErrorForm::kOpenAi);
 

@@ -40,9 +40,9 @@ void at_once(Core& core, Arrival arrival) {
   arrival.channel.respond(kAnswer(core, arrival.request));
 }
 
-template <Answer kAnswer>
+template <Answer kAnswer, ErrorForm kForm = ErrorForm::kOpenAi>
 void by_work(Core& core, Arrival arrival) {
-  start_work(core, std::move(arrival), kAnswer);
+  start_work(core, std::move(arrival), kAnswer, kForm);
 }
 
 template <Prepare kPrepare, ErrorForm kForm>
@@ -117,8 +117,8 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/classify", kPost, at_once<no_embeddings>},
     {"/", kGet, kNotBuilt},
     {"/v1/responses", kPost, kNotBuilt},
-    {"/v1/messages", kPost, kNotBuilt},
-    {"/v1/messages/count_tokens", kPost, kNotBuilt},
+    {"/v1/messages", kPost, by_engine<prepare_messages, ErrorForm::kAnthropic>},
+    {"/v1/messages/count_tokens", kPost, by_work<count_message_tokens, ErrorForm::kAnthropic>},
     {"/v1/realtime", kGet, kNotBuilt},
     {"/v1/files", kGet | kPost, files},
     {"/v1/batches", kGet | kPost, batches},
@@ -193,11 +193,13 @@ void dispatch(Core& core, Arrival arrival) {
     return;
   }
   if (found == nullptr) {
-    arrival.channel.respond(error_response(Refusal::of(404, "Not Found")));
+    arrival.channel.respond(
+        error_response(Refusal::of(404, "Not Found"), error_form(arrival.request.path)));
     return;
   }
   if ((found->methods & method_of(arrival.request.method)) == 0) {
-    http::Response response = error_response(Refusal::of(405, "Method Not Allowed"));
+    http::Response response =
+        error_response(Refusal::of(405, "Method Not Allowed"), error_form(arrival.request.path));
     response.headers.add("Allow", allowed(found->methods));
     arrival.channel.respond(std::move(response));
     return;

@@ -101,21 +101,21 @@ void start_call(Core& core, Arrival arrival, Prepare prepare, ErrorForm form) {
   if (!taken) call->refuse(too_much_work());
 }
 
-void start_work(Core& core, Arrival arrival, Answer answer) {
+void start_work(Core& core, Arrival arrival, Answer answer, ErrorForm form) {
   const std::size_t weight = arrival.request.body.size();
   auto kept = std::make_shared<Arrival>(std::move(arrival));
   const bool taken = core.work.post(
-      [&core, kept, answer] {
+      [&core, kept, answer, form] {
         const auto phase = work_phase(core, kept->request);
         Json body;
         if (auto refusal = read_body(kept->request, body)) {
-          kept->channel.respond(error_response(*refusal));
+          kept->channel.respond(error_response(*refusal, form));
           return;
         }
         kept->channel.respond(answer(core, body));
       },
       weight);
-  if (!taken) kept->channel.respond(error_response(too_much_work()));
+  if (!taken) kept->channel.respond(error_response(too_much_work(), form));
 }
 
 std::string random_id() {
