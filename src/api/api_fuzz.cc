@@ -15,9 +15,10 @@ namespace {
 using fathom::api::FakeExchange;
 using fathom::api::ServiceRig;
 
-constexpr std::array<std::string_view, 6> kPaths{"/generate",       "/v1/chat/completions",
-                                                 "/v1/completions", "/tokenize",
-                                                 "/detokenize",     "/abort_request"};
+constexpr std::array<std::string_view, 10> kPaths{
+    "/generate",   "/v1/chat/completions", "/v1/completions", "/tokenize",
+    "/detokenize", "/abort_request",       "/v1/messages",    "/v1/messages/count_tokens",
+    "/api/chat",   "/api/generate"};
 
 // Everything the engine was asked for is answered in two outputs, the texts cut inside a character.
 void answer(ServiceRig& rig) {

@@ -139,6 +139,13 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
 // Anthropic's Messages (messages.cc).
 std::optional<Refusal> prepare_messages(Core& core, const Json& body, Prepared& out);
 http::Response count_message_tokens(const Core& core, const Json& body);
+// Ollama's endpoints (ollama.cc).
+std::optional<Refusal> prepare_ollama_chat(Core& core, const Json& body, Prepared& out);
+std::optional<Refusal> prepare_ollama_generate(Core& core, const Json& body, Prepared& out);
+http::Response ollama_show(const Core& core, const Json& body);
+http::Response ollama_tags(Core& core, const http::Request& request);
+http::Response ollama_version(Core& core, const http::Request& request);
+http::Response ollama_root(Core& core, const http::Request& request);
 http::Response tokenize(const Core& core, const Json& body);
 http::Response detokenize(const Core& core, const Json& body);
 http::Response parse_function_call(const Core& core, const Json& body);

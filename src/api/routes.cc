@@ -11,20 +11,24 @@ namespace fathom::api {
 
 namespace {
 
-enum Method : std::uint8_t { kGet = 1, kPost = 2, kPut = 4, kDelete = 8, kOther = 0 };
+enum Method : std::uint8_t { kGet = 1, kPost = 2, kPut = 4, kDelete = 8, kHead = 16, kOther = 0 };
 
 Method method_of(std::string_view name) {
   if (name == "GET") return kGet;
   if (name == "POST") return kPost;
   if (name == "PUT") return kPut;
   if (name == "DELETE") return kDelete;
+  if (name == "HEAD") return kHead;
   return kOther;
 }
 
 std::string allowed(unsigned methods) {
   std::string names;
-  for (const auto& [method, name] :
-       {std::pair{kGet, "GET"}, {kPost, "POST"}, {kPut, "PUT"}, {kDelete, "DELETE"}}) {
+  for (const auto& [method, name] : {std::pair{kGet, "GET"},
+                                     {kPost, "POST"},
+                                     {kPut, "PUT"},
+                                     {kDelete, "DELETE"},
+                                     {kHead, "HEAD"}}) {
     if ((methods & method) == 0) continue;
     names += (names.empty() ? "" : ", ");
     names += name;
@@ -115,7 +119,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/v1/score", kPost, at_once<no_embeddings>},
     {"/encode", kPost, at_once<no_embeddings>},
     {"/classify", kPost, at_once<no_embeddings>},
-    {"/", kGet, kNotBuilt},
+    {"/", kGet | kHead, at_once<ollama_root>},
     {"/v1/responses", kPost, kNotBuilt},
     {"/v1/messages", kPost, by_engine<prepare_messages, ErrorForm::kAnthropic>},
     {"/v1/messages/count_tokens", kPost, by_work<count_message_tokens, ErrorForm::kAnthropic>},
@@ -145,10 +149,11 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/unload_lora_adapter", kPost, kNotBuilt},
     {"/open_session", kGet | kPost, kNotBuilt},
     {"/close_session", kGet | kPost, kNotBuilt},
-    {"/api/chat", kPost, kNotBuilt},
-    {"/api/generate", kPost, kNotBuilt},
-    {"/api/tags", kGet, kNotBuilt},
-    {"/api/show", kPost, kNotBuilt},
+    {"/api/chat", kPost, by_engine<prepare_ollama_chat, ErrorForm::kOllama>},
+    {"/api/generate", kPost, by_engine<prepare_ollama_generate, ErrorForm::kOllama>},
+    {"/api/tags", kGet, at_once<ollama_tags>},
+    {"/api/show", kPost, by_work<ollama_show, ErrorForm::kOllama>},
+    {"/api/version", kGet, at_once<ollama_version>},
 });
 
 // Paths that go on behind these.

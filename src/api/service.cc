@@ -19,6 +19,18 @@ void go_on_with_batches(Core& core) {
   if (!taken) log_warning("batches of earlier wait until somebody asks for one");
 }
 
+// The path that a request means. One that has moved is nowhere that anything else could be.
+std::string place_of(const std::vector<std::pair<std::string, std::string>>& moved,
+                     std::string path) {
+  for (const auto& [from, to] : moved) {
+    if (path == to) return from;
+  }
+  for (const auto& [from, to] : moved) {
+    if (path == from) return path + "/moved";
+  }
+  return path;
+}
+
 }  // namespace
 
 Status check_preferred_sampling(const ServiceOptions& options) {
@@ -47,6 +59,7 @@ Service::~Service() = default;
 void Service::set_timer(Timer timer) { core_->timer = std::move(timer); }
 
 void Service::handle(http::Request request, std::shared_ptr<http::Exchange> exchange) {
+  request.path = place_of(core_->options.moved_paths, std::move(request.path));
   observe::Monitor* const monitor = core_->options.monitor;
   const std::string_view endpoint = route_of(request.path);
   const observe::Stalls::Phase phase(monitor == nullptr ? nullptr : &monitor->stalls, "http",

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "api/access.h"
@@ -34,6 +35,8 @@ struct SamplingDefaults {
 struct ServiceOptions {
   AccessKeys keys;
   std::string served_model_name;
+  // Other places of paths: from where they are to where requests for them come.
+  std::vector<std::pair<std::string, std::string>> moved_paths;
   std::string model_path;
   std::string tokenizer_path;
   std::string model_type;

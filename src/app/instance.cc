@@ -149,6 +149,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   // A few of the largest bodies may wait at a time.
   options.max_waiting_bytes =
       std::max(options.max_waiting_bytes, 4 * static_cast<std::size_t>(plan.http.max_body_bytes));
+  options.moved_paths = plan.http.moved_paths;
   options.served_model_name = plan.served_model_name;
   options.model_path = plan.model_path;
   options.tokenizer_path = plan.tokenizer_path;

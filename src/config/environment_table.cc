@@ -14,6 +14,13 @@ constexpr Variable text(std::string_view name,
   return {.name = name, .help = help, .note = note, .support = support};
 }
 
+constexpr Variable path(std::string_view name, std::string_view initial) {
+  return {.name = name,
+          .initial = initial,
+          .help = "where this path of Ollama's is answered",
+          .support = Support::kBuilt};
+}
+
 constexpr Variable number(std::string_view name,
                           std::string_view initial,
                           double low,
@@ -247,6 +254,10 @@ constexpr Variable kVariables[] = {
            86400,
            kBuilt,
            "seconds for the first request; -1: 600, or 1800 with prefill and decode apart"),
+    path("SGLANG_OLLAMA_CHAT_ROUTE", "/api/chat"),
+    path("SGLANG_OLLAMA_GENERATE_ROUTE", "/api/generate"),
+    path("SGLANG_OLLAMA_TAGS_ROUTE", "/api/tags"),
+    path("SGLANG_OLLAMA_SHOW_ROUTE", "/api/show"),
     text("SGLANG_HOST_IP", kOnOneRank, "address that ranks tell other instances", kOneRank),
     text("HOST_IP", kOnOneRank, "the same, when SGLANG_HOST_IP is not set", kOneRank),
     text("SGLANG_LOCAL_IP_NIC", kOnOneRank, "the same, by the name of an interface", kOneRank),

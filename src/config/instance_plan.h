@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/kv_layout.h"
@@ -143,6 +144,8 @@ struct HttpPlan {
   std::int64_t max_body_bytes = 0;
   bool access_log = false;
   std::vector<std::string> access_log_leaves_out;  // beginnings of paths
+  // Paths that are answered elsewhere: from where they are by default to where.
+  std::vector<std::pair<std::string, std::string>> moved_paths;
 };
 
 // What one node of an instance will be: everything that was typed, read from the environment and

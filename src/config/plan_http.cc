@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <array>
 #include <map>
+#include <string_view>
+#include <utility>
 
 #include "config/resolution.h"
 
@@ -57,6 +60,30 @@ Status take_tls(const FlagValues& flags, HttpPlan& http) {
   return {};
 }
 
+Status take_moved_paths(const EnvironmentValues& environment, HttpPlan& http) {
+  constexpr auto kPaths = std::to_array<std::pair<std::string_view, std::string_view>>(
+      {{"SGLANG_OLLAMA_CHAT_ROUTE", "/api/chat"},
+       {"SGLANG_OLLAMA_GENERATE_ROUTE", "/api/generate"},
+       {"SGLANG_OLLAMA_TAGS_ROUTE", "/api/tags"},
+       {"SGLANG_OLLAMA_SHOW_ROUTE", "/api/show"}});
+  for (const auto& [name, from] : kPaths) {
+    if (!environment.changed(name)) continue;
+    const std::string to = environment.text(name);
+    const bool plain = std::ranges::all_of(
+        to, [](char c) { return c > ' ' && c < '\x7f' && c != '?' && c != '#' && c != '%'; });
+    if (to.front() != '/' || !plain) {
+      return invalid_argument(std::string(name) + ": was " + to +
+                              ", expected a path that begins with / and needs no escapes");
+    }
+    for (const auto& [other, taken] : http.moved_paths) {
+      if (taken != to) continue;
+      return invalid_argument(std::string(name) + ": " + to + " is where " + other + " is already");
+    }
+    http.moved_paths.emplace_back(from, to);
+  }
+  return {};
+}
+
 }  // namespace
 
 Status plan_http(Resolution& r) {
@@ -69,6 +96,7 @@ Status plan_http(Resolution& r) {
   }
   FATHOM_RETURN_IF_ERROR(take_tls(flags, http));
   FATHOM_RETURN_IF_ERROR(check_ranges(flags, {{"max_body_mib", 1, 1 << 20}}));
+  FATHOM_RETURN_IF_ERROR(take_moved_paths(r.input.environment, http));
   http.max_body_bytes = flags.integer("max_body_mib") << 20;
   FATHOM_RETURN_IF_ERROR(parse_log_level(flags, "log_level", r.plan.log_level));
   LogThreshold access_level = r.plan.log_level;

@@ -79,6 +79,20 @@ TEST(HttpPlan, RefusesWhatCannotWork) {
   EXPECT_THAT(refusal("--log-level-http loud", "cpu"), HasSubstr("--log-level-http loud"));
 }
 
+TEST(HttpPlan, MovesOllamasPaths) {
+  const auto moved = resolve_line(
+      "", "cpu",
+      {{"SGLANG_OLLAMA_CHAT_ROUTE", "/ollama/chat"}, {"SGLANG_OLLAMA_SHOW_ROUTE", "/api/show"}});
+  ASSERT_TRUE(moved.ok()) << moved.status().message();
+  EXPECT_THAT(moved->plan.http.moved_paths,
+              ElementsAre(std::pair<std::string, std::string>("/api/chat", "/ollama/chat")));
+  EXPECT_THAT(refusal("", "cpu", {{"SGLANG_OLLAMA_TAGS_ROUTE", "tags"}}),
+              HasSubstr("SGLANG_OLLAMA_TAGS_ROUTE: was tags, expected a path"));
+  EXPECT_THAT(
+      refusal("", "cpu", {{"SGLANG_OLLAMA_CHAT_ROUTE", "/a"}, {"SGLANG_OLLAMA_TAGS_ROUTE", "/a"}}),
+      HasSubstr("/a is where /api/chat is already"));
+}
+
 TEST(HttpPlan, WarnsOfAnAdminKeyAlone) {
   EXPECT_THAT(resolved("--admin-api-key k", "cpu").warnings, Contains(HasSubstr("ask for no key")));
 }
