@@ -15,10 +15,11 @@ namespace {
 using fathom::api::FakeExchange;
 using fathom::api::ServiceRig;
 
-constexpr std::array<std::string_view, 10> kPaths{
-    "/generate",   "/v1/chat/completions", "/v1/completions", "/tokenize",
-    "/detokenize", "/abort_request",       "/v1/messages",    "/v1/messages/count_tokens",
-    "/api/chat",   "/api/generate"};
+// Seeds begin with a digit: their number stays a multiple of 6 with the first ones in place.
+constexpr std::array<std::string_view, 12> kPaths{
+    "/generate",   "/v1/chat/completions", "/v1/completions",      "/tokenize",
+    "/detokenize", "/abort_request",       "/v1/messages",         "/v1/messages/count_tokens",
+    "/api/chat",   "/api/generate",        "/parse_function_call", "/separate_reasoning"};
 
 // Everything the engine was asked for is answered in two outputs, the texts cut inside a character.
 void answer(ServiceRig& rig) {

@@ -8,6 +8,7 @@ namespace fathom::api {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 using wire::Finish;
 
 constexpr const char* kPath = "/v1/messages";
@@ -129,8 +130,8 @@ TEST(Messages, StreamsBlocksOneAfterTheOther) {
     const std::size_t end = rest.find("\n\n");
     ASSERT_NE(end, std::string_view::npos) << name;
     const std::string event(rest.substr(0, end));
-    EXPECT_TRUE(event.starts_with("event: " + name + "\ndata: {\"type\":\"" + name + "\""))
-        << event;
+    EXPECT_THAT(event, StartsWith("event: " + name + "\n"));
+    EXPECT_THAT(event, HasSubstr("\ndata: {\"type\":\"" + name + "\""));
     EXPECT_THAT(event, HasSubstr(data));
     rest.remove_prefix(end + 2);
   }

@@ -77,7 +77,9 @@ Status take_moved_paths(const EnvironmentValues& environment, HttpPlan& http) {
     }
     for (const auto& [other, taken] : http.moved_paths) {
       if (taken != to) continue;
-      return invalid_argument(std::string(name) + ": " + to + " is where " + other + " is already");
+      std::string message(name);
+      return invalid_argument(message.append(": ").append(to).append(" is where ").append(other) +
+                              " is already");
     }
     http.moved_paths.emplace_back(from, to);
   }

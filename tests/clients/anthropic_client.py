@@ -1,6 +1,11 @@
-"""The `anthropic` package against a running server with fathom-tiny: anthropic_client.py URL KEY [CASE]."""
+"""The `anthropic` package against a running server with fathom-tiny: anthropic_client.py URL KEY [CASE].
 
+And Ollama's protocol, which has a package of its own but needs none.
+"""
+
+import json
 import sys
+import urllib.request
 
 import anthropic
 
@@ -144,6 +149,37 @@ def case_errors():
     except anthropic.AuthenticationError:
         return
     raise AssertionError("a wrong key was accepted")
+
+
+def ollama(path, body=None):
+    """The lines of an answer."""
+    request = urllib.request.Request(
+        URL + path, None if body is None else json.dumps(body).encode(), {"x-api-key": KEY}
+    )
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return [json.loads(line) for line in answer]
+
+
+def case_ollama():
+    expect([model["name"] for model in ollama("/api/tags")[0]["models"]] == [MODEL])
+    expect("completion" in ollama("/api/show", {"model": MODEL})[0]["capabilities"])
+    question = "What is the capital of Norway?"
+    lines = ollama(
+        "/api/chat",
+        {"messages": [{"role": "user", "content": question}], "options": {"temperature": 0}},
+    )
+    text = "".join(line["message"]["content"] for line in lines)
+    expect(text == "The capital of Norway is Oslo." and len(lines) > 2, lines)
+    expect([line["done"] for line in lines] == [False] * (len(lines) - 1) + [True], lines)
+    last = lines[-1]
+    expect(last["done_reason"] == "stop" and last["eval_count"] > 0, last)
+    expect(0 < last["prompt_eval_duration"] < last["total_duration"], last)
+    (whole,) = ollama(
+        "/api/generate", {"prompt": question, "stream": False, "options": {"temperature": 0}}
+    )
+    expect(whole["response"] == text and whole["done"], whole)
+    (there,) = ollama("/api/generate", {"model": MODEL})
+    expect(there["done_reason"] == "load", there)
 
 
 if __name__ == "__main__":
