@@ -6,6 +6,7 @@
 #   lib/fathom/libfathom_cuda.so       the CUDA plug-in, when there is a CUDA toolkit to build it
 #   lib/*.so*                          every library that is neither glibc's nor the driver's
 #   share/fathom/models/fathom-tiny    the bundled model
+#   share/doc/                         licences of libraries that are linked in
 #
 # Paths are relative: the folder may lie anywhere. --tests adds what `./run gpu-test` and
 # `./run gpu-bench` run, and leaves out the model, which the repository beside it has. Last it is tried out in a root that holds it and glibc and nothing else.
@@ -46,6 +47,9 @@ if [ $tree = cuda ]; then
   strip -o $bundle/lib/fathom/libfathom_cuda.so build/cuda/lib/fathom/libfathom_cuda.so
 fi
 [ $tests = yes ] || cp -r models/fathom-tiny $bundle/share/fathom/models/
+# The licence of what is linked in asks for it.
+mkdir -p $bundle/share/doc/xgrammar
+cp build/third_party/xgrammar/{LICENSE,NOTICE} $bundle/share/doc/xgrammar/
 
 # libraries FILE…: "name path" of what they load, glibc's and the loader left out.
 libraries() {

@@ -15,11 +15,12 @@ die() {
 
 now_ms() { printf '%s\n' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
 
-# configure PRESET [CMAKE ARGUMENT…]
+# configure PRESET [CMAKE ARGUMENT…]; all trees link the library that xgrammar.sh makes.
 configure() {
   local preset=$1
   shift
   command -v cmake >/dev/null || die "cmake is missing; see tools/packages.txt for what to install."
+  tools/run/xgrammar.sh
   cmake --preset "$preset" "$@"
 }
 
@@ -34,10 +35,12 @@ build_program() {
   mkdir -p "$logs"
   if [ ! -e build/release/build.ninja ]; then
     tools/run/packages.sh build
+    tools/run/xgrammar.sh
     say "Building fathom (the log is in $log)."
     configure release -DFATHOM_TESTS=OFF -DFATHOM_BENCH=OFF >"$log" 2>&1 ||
       { tail -n 30 "$log"; die "CMake could not configure build/release; the full log is in $log."; }
   fi
+  tools/run/xgrammar.sh
   build release fathom >"$log" 2>&1 ||
     { grep -v '^\[' "$log" | tail -n 60; die "The build failed; the full log is in $log."; }
 }

@@ -173,6 +173,7 @@ cuda_possible() {
 begin=$(now_ms)
 part packages "packages" tools/run/packages.sh build test fuzz lint
 part packages "python packages" tools/run/python.sh
+part packages "xgrammar" tools/run/xgrammar.sh
 part build "release build" release_build
 part checks "checks" repository_checks
 part unit "unit and oracle tests" fresh_tests unit-oracle release '^(unit|oracle)$' "$processors"

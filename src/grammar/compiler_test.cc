@@ -1,0 +1,154 @@
+#include "grammar/compiler.h"
+
+#include <atomic>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "grammar/grammar_testing.h"
+
+namespace fathom::grammar {
+namespace {
+
+std::unique_ptr<Compiler> make(const CompilerOptions& options) {
+  return std::move(Compiler::create(options)).value();
+}
+
+// Takes a while: each pattern is an automaton of its own.
+Source slow_source(int salt) {
+  std::string text = R"({"type":"object","properties":{)";
+  for (int i = 0; i < 40; ++i) {
+    text += (i > 0 ? ",\"p" : "\"p") + std::to_string(i) +
+            R"(":{"type":"string","pattern":"^(a{0,90}b){0,)" + std::to_string(10 + salt) + "}" +
+            std::to_string(i) + "$\"}";
+  }
+  return {Kind::kJsonSchema, text + "}}"};
+}
+
+TEST(Compiler, RefusesAVocabularyThatDoesNotFit) {
+  CompilerOptions options = byte_vocabulary();
+  options.vocab_size = 10;
+  EXPECT_EQ(Compiler::create(options).status().message(),
+            "grammar: the vocabulary has 258 tokens, the logits have 10");
+  options = byte_vocabulary();
+  options.stop_tokens = {options.vocab_size};
+  EXPECT_EQ(Compiler::create(options).status().code(), Code::kInvalidArgument);
+  options.stop_tokens = {};
+  EXPECT_EQ(Compiler::create(options).status().message(), "grammar: there is no stop token");
+}
+
+TEST(Compiler, KeepsWhatItCompiled) {
+  const auto compiler = make(byte_vocabulary());
+  const Source source{Kind::kRegex, "a+"};
+  const auto first = compiled(*compiler, source);
+
+  int calls = 0;
+  const auto again = compiler->compile(source, [&] { ++calls; });
+
+  EXPECT_EQ(calls, 1);
+  ASSERT_TRUE(again->done());
+  EXPECT_EQ(*again->result(), first);
+  EXPECT_NE(compiled(*compiler, {Kind::kEbnf, "root ::= \"a\""}), first);
+  EXPECT_EQ(compiler->counts().requests, 3);
+  EXPECT_EQ(compiler->counts().cache_hits, 1);
+}
+
+TEST(Compiler, ForgetsTheOldestUseFirst) {
+  CompilerOptions options = byte_vocabulary();
+  options.cache_bytes = std::size_t{24} << 10;
+  const auto compiler = make(options);
+  const Source source{Kind::kRegex, "abc"};
+  const auto first = compiled(*compiler, source);
+  for (int i = 0; i < 200; ++i) compiled(*compiler, {Kind::kRegex, "x" + std::to_string(i)});
+
+  EXPECT_NE(compiled(*compiler, source), first);
+  EXPECT_EQ(compiler->counts().cache_hits, 0);
+
+  compiled(*compiler, source);
+  EXPECT_EQ(compiler->counts().cache_hits, 1);
+}
+
+TEST(Compiler, AsksForTheSameSourceAreOneCompilation) {
+  CompilerOptions options = byte_vocabulary();
+  options.cache_bytes = 0;  // what is shared is the compilation, not its place in the cache
+  const auto compiler = make(options);
+  std::atomic<int> done{0};
+  const auto blocker = compiler->compile(slow_source(1), [&] { ++done; });
+  std::vector<std::shared_ptr<Compilation>> shared;
+  for (int i = 0; i < 5; ++i) {
+    shared.push_back(compiler->compile({Kind::kRegex, "b+"}, [&] { ++done; }));
+  }
+  ASSERT_TRUE(compile_now(*compiler, {Kind::kRegex, "last"}).ok());
+
+  EXPECT_EQ(done, 6);
+  for (const auto& one : shared) EXPECT_EQ(*one->result(), *shared[0]->result());
+}
+
+TEST(Compiler, RefusesMoreThanMayWait) {
+  CompilerOptions options = byte_vocabulary();
+  options.max_waiting = 1;
+  const auto compiler = make(options);
+  int refused = 0;
+  for (int i = 0; i < 4; ++i) {
+    const auto one = compiler->compile(slow_source(i), {});
+    if (one->done() && !one->result().ok()) {
+      ++refused;
+      EXPECT_EQ(one->result().status().code(), Code::kResourceExhausted);
+      EXPECT_EQ(one->result().status().message(), "1 grammars wait to be compiled already");
+    }
+  }
+  EXPECT_GE(refused, 2);
+}
+
+TEST(Compiler, EndsAWaitAtItsDeadline) {
+  CompilerOptions options = byte_vocabulary();
+  options.max_wait = std::chrono::milliseconds(1);
+  const auto compiler = make(options);
+
+  const auto result = compile_now(*compiler, slow_source(0));
+
+  EXPECT_EQ(result.status().code(), Code::kResourceExhausted);
+  EXPECT_EQ(result.status().message(), "the grammar was not compiled within 1 ms");
+  EXPECT_EQ(compiler->counts().timeouts, 1);
+}
+
+TEST(Compiler, TellsWhoWaitsWhenItEnds) {
+  std::atomic<int> done{0};
+  std::vector<std::shared_ptr<Compilation>> all;
+  {
+    const auto compiler = make(byte_vocabulary());
+    for (int i = 0; i < 5; ++i) all.push_back(compiler->compile(slow_source(i), [&] { ++done; }));
+  }
+  EXPECT_EQ(done, 5);
+  for (const auto& one : all) EXPECT_TRUE(one->done());
+  EXPECT_EQ(all.back()->result().status().code(), Code::kUnavailable);
+}
+
+TEST(Compiler, ServesManyThreadsAndOutlivesItsGrammars) {
+  CompilerOptions options = byte_vocabulary();
+  options.threads = 3;
+  std::vector<std::unique_ptr<Matcher>> matchers(8);
+  {
+    const auto compiler = make(options);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < matchers.size(); ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 30; ++i) {
+          const auto grammar = compiled(
+              *compiler,
+              {Kind::kJsonSchema, R"({"type":"array","maxItems":)" + std::to_string(i % 7) + "}"});
+          matchers[t] = grammar->new_matcher();
+          EXPECT_TRUE(allowed(*matchers[t], options.vocab_size)['[']);
+        }
+        EXPECT_FALSE(compile_now(*compiler, {Kind::kRegex, "("}).ok());
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(compiler->counts().requests, 8 * 31);
+    EXPECT_EQ(compiler->counts().failures, 8);
+  }
+  for (const auto& matcher : matchers) EXPECT_TRUE(matcher->accept('['));
+}
+
+}  // namespace
+}  // namespace fathom::grammar
