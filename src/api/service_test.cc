@@ -223,6 +223,36 @@ TEST(Service, DrainingIsFinal) {
 
 // Health
 
+TEST(Health, ReadyDoesNotAskTheEngine) {
+  ServiceRig rig;
+  EXPECT_EQ(rig.ask("GET", "/ready").status, 200);
+  rig.service->set_state(ServiceState::kUnhealthy);
+  EXPECT_EQ(rig.ask("GET", "/ready").status, 503);
+  EXPECT_TRUE(rig.engine.requests().empty());
+}
+
+TEST(Info, LoadsTellWhatIsAskedFor) {
+  ServiceRig rig;
+  rig.engine.set_load({.running = 2, .waiting = 3, .pages_used = 4, .pages = 64});
+  http::Request request = request_with("GET", "/v1/loads");
+  request.target = "/v1/loads?include=core&dp_rank=0";
+  const std::string body = rig.send(request)->wait().body;
+  EXPECT_NE(body.find(R"("loads":[{"dp_rank":0,"num_running_reqs":2,"num_waiting_reqs":3,)"
+                      R"("num_total_reqs":5,"num_used_tokens":256,"max_total_num_tokens":4096,)"
+                      R"("token_usage":0.0625,"gen_throughput":)"),
+            std::string::npos)
+      << body;
+  EXPECT_EQ(body.find("memory"), std::string::npos);
+  EXPECT_NE(rig.ask("GET", "/v1/loads").body.find(R"("memory":{)"), std::string::npos);
+  request.target = "/v1/loads?format=prometheus";
+  EXPECT_NE(rig.send(request)->wait().body.find("sglang:num_running_reqs{dp_rank=\"0\"} 2\n"),
+            std::string::npos);
+  for (const char* query : {"include=x", "format=xml", "dp_rank=1"}) {
+    request.target = std::string("/v1/loads?") + query;
+    EXPECT_EQ(rig.send(request)->wait().status, 400) << query;
+  }
+}
+
 TEST(Health, IsDownUntilUpAndWhileDraining) {
   ServiceRig rig;
   for (const ServiceState state :
