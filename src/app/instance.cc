@@ -221,10 +221,12 @@ Status Instance::State::load() {
   if (tokenizer != nullptr) {
     const std::int32_t vocab_size = loading_model.model().config().vocab_size;
     if (tokenizer->vocab_size() < vocab_size) options.first_unused_token = tokenizer->vocab_size();
-    auto grammars = make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens);
-    FATHOM_RETURN_IF_ERROR(grammars.status());
-    grammar_compiler = std::move(grammars).value();
-    options.compiler = grammar_compiler.get();
+    if (plan.grammars) {
+      auto grammars = make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens);
+      FATHOM_RETURN_IF_ERROR(grammars.status());
+      grammar_compiler = std::move(grammars).value();
+      options.compiler = grammar_compiler.get();
+    }
   }
   options.weights_health = [this] { return model->health(); };
   options.account.report_interval = plan.monitoring.decode_log_interval;

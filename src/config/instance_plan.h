@@ -192,6 +192,7 @@ struct InstancePlan {
   std::string chat_template;       // a file; empty: the checkpoint's, or the model's own encoding
   bool own_chat_encoding = false;  // that of the model, even where the checkpoint has a template
   bool use_sampling_defaults = true;   // of the model's generation_config.json, for chat
+  bool grammars = true;                // answers may be held to a grammar
   std::string file_storage;            // folder of uploads and batches
   bool cache_report = false;           // usage tells how much of the prompt was cached
   std::string reasoning_parser;        // the flag's name for it; empty: none
