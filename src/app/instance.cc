@@ -15,6 +15,7 @@
 #include "api/service.h"
 #include "app/answer_formats.h"
 #include "app/device_memory.h"
+#include "app/grammar_compiler.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
 #include "app/sampling_defaults.h"
@@ -54,6 +55,7 @@ struct Instance::State {
   // In the order of dependence: the server calls the service, which calls the link.
   std::unique_ptr<LoadedModel> model;
   std::unique_ptr<text::Tokenizer> tokenizer;
+  std::unique_ptr<grammar::Compiler> compiler;  // the engine asks it; null: no tokenizer
   std::unique_ptr<engine::Engine> engine;
   std::unique_ptr<wire::InprocLink> link;
   std::unique_ptr<api::Service> service;
@@ -157,6 +159,13 @@ Status Instance::State::load() {
   FATHOM_RETURN_IF_ERROR(loading_model.take_memory());
   engine::EngineOptions options = engine_options(plan);
   options.end_tokens = end_tokens(loading_model.model().config(), tokenizer.get());
+  if (tokenizer != nullptr) {
+    auto created_compiler =
+        grammar_compiler(*tokenizer, loading_model.model().config().vocab_size, options.end_tokens);
+    FATHOM_RETURN_IF_ERROR(created_compiler.status());
+    compiler = std::move(created_compiler).value();
+    options.compiler = compiler.get();
+  }
   options.weights_health = [this] { return model->health(); };
   auto created = loading_model.create_engine(options);
   FATHOM_RETURN_IF_ERROR(created.status());
