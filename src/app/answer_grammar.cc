@@ -1,6 +1,7 @@
 #include "app/answer_grammar.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace fathom::app {
@@ -14,8 +15,9 @@ Result<std::unique_ptr<grammar::Compiler>> make_grammar_compiler(
   const std::int32_t tokens = std::min(tokenizer.vocab_size(), vocab_size);
   options.token_bytes.resize(static_cast<std::size_t>(tokens));
   for (wire::TokenId id = 0; id < tokens; ++id) {
-    if (tokenizer.is_special(id)) continue;
-    options.token_bytes[static_cast<std::size_t>(id)] = tokenizer.token_bytes(id);
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    if (tokenizer.is_special(id) || bytes == "<think>" || bytes == "</think>") continue;
+    options.token_bytes[static_cast<std::size_t>(id)] = bytes;
   }
   for (const wire::TokenId id : end_tokens) {
     if (id >= 0 && id < vocab_size) options.stop_tokens.push_back(id);

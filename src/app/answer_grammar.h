@@ -11,8 +11,9 @@
 
 namespace fathom::app {
 
-// The compiler of what answers have to match, over the vocabulary of `tokenizer`: its special tokens
-// have no text there. `end_tokens` end an answer; those without a logit are left out.
+// The compiler of what answers have to match, over the vocabulary of `tokenizer`: its special
+// tokens and those that mark thoughts have no text there. `end_tokens` end an answer; those without
+// a logit are left out.
 Result<std::unique_ptr<grammar::Compiler>> make_grammar_compiler(
     const text::Tokenizer& tokenizer,
     std::int32_t vocab_size,

@@ -183,6 +183,9 @@ struct InstancePlan {
   bool overlap_schedule = false;
 
   // Serving.
+  std::string reasoning_parser;        // the flag's name for it; empty: none
+  std::string tool_call_parser;        // likewise
+  std::string preferred_sampling;      // JSON object; empty: none
   std::int32_t stream_interval = 1;    // tokens between two events of a stream
   bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
   bool skip_warmup = false;
@@ -195,12 +198,9 @@ struct InstancePlan {
   bool grammars = true;                // answers may be held to a grammar
   std::string file_storage;            // folder of uploads and batches
   bool cache_report = false;           // usage tells how much of the prompt was cached
-  std::string reasoning_parser;        // the flag's name for it; empty: none
-  std::string tool_call_parser;        // likewise
   bool forward_unknown_tools = false;  // calls of tools that a request does not have are told
   bool default_thinking = false;       // for chat requests that do not say
   bool auto_truncate = false;          // requests that are too long are shortened
-  std::string preferred_sampling;      // JSON object; empty: none
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
   MonitoringPlan monitoring;
