@@ -421,10 +421,11 @@ TEST(Info, TellsModelServerAndLoad) {
             R"("preferred_sampling_params":null,"weight_version":"default",)"
             R"("has_image_understanding":false,"has_audio_understanding":false,)"
             R"("model_type":"deepseek_v32","architectures":["DeepseekV32ForCausalLM"]})");
-  EXPECT_EQ(rig.ask("GET", "/get_server_info").body,
-            R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
-            R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
-            R"("kvcache":0,"token_capacity":4096,"graph":0}}],"version":"0.1"})");
+  EXPECT_EQ(
+      rig.ask("GET", "/get_server_info").body,
+      R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
+      R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
+      R"("kvcache":0,"token_capacity":4096,"graph":0},"effective_max_running_requests_per_dp":0}],"version":"0.1"})");
   const std::string told = rig.ask("GET", "/get_load").body;
   EXPECT_TRUE(told.starts_with(
       R"([{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":320,"ts_tic":)"))
