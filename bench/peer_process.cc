@@ -20,6 +20,7 @@ PeerProcess::PeerProcess(const std::vector<std::string>& command) {
   FATHOM_CHECK(posix_spawn_file_actions_adddup2(&actions, to[0], 0) == 0);
   FATHOM_CHECK(posix_spawn_file_actions_adddup2(&actions, from[1], 1) == 0);
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const int failure = posix_spawn(&child_, argv[0], &actions, nullptr, argv.data(), environ);

@@ -229,6 +229,7 @@ void run_long(const text::Tokenizer& tokenizer) {
     for (const std::size_t bytes : {250000U, 500000U, 1000000U}) {
       const std::string text = make(bytes);
       std::vector<double> times;
+      times.reserve(5);
       for (int i = 0; i < 5; ++i) times.push_back(seconds([&] { tokenizer.encode(text); }));
       cells.push_back(number(static_cast<double>(bytes) / median(times) / 1e6, 1));
     }

@@ -198,6 +198,7 @@ constexpr std::string_view kSyllables[] = {"ka",  "ro",  "mi",  "ten", "sul", "v
 
 // # is a name, $ a number, @ a string.
 constexpr std::string_view kCode[] = {
+    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one line is one entry or a part of it
     "def #(self, #, #=None):\n    \"\"\"@.\"\"\"\n    if # is None:\n        return self.#[$]\n    "
     "return # + self._#(#)\n\n",
     "for (int # = 0; # < $; ++#) {\n    #[#] = #(#, $) * 0.$f;  // @\n}\n",

@@ -37,19 +37,25 @@ void set_parser(const ServiceOptions& service,
   options.one_call = !request.parallel_tool_calls;
 }
 
-// What makes the model call where it has to.
+// What makes the model call where it has to, and call strict tools as their schemas want.
 std::optional<Refusal> set_tool_constraint(const ChatRequest& request,
                                            AnswerOptions& options,
                                            wire::Constraint& constraint) {
+  const bool must = must_call(request.tool_choice);
+  const bool dsml = options.parser.tool_calls == text::ToolCallFormat::kDeepSeekV32;
   // Of two constraints the answer's own counts, as in SGLang.
-  if (constraint.kind != wire::ConstraintKind::kNone || !must_call(request.tool_choice)) {
-    return std::nullopt;
-  }
+  if (constraint.kind != wire::ConstraintKind::kNone) return std::nullopt;
+  if (!must && !(dsml && any_strict(*options.tools))) return std::nullopt;
   Result<wire::Constraint> calls =
-      json_calls_constraint(request.tool_choice, *options.tools, request.parallel_tool_calls);
+      dsml
+          ? dsml_calls_constraint(request.tool_choice, *options.tools, request.parallel_tool_calls)
+          : json_calls_constraint(request.tool_choice, *options.tools, request.parallel_tool_calls);
   if (!calls.ok()) return Refusal::semantic(calls.status().message());
   constraint = std::move(*calls);
-  options.parser.tool_calls = text::ToolCallFormat::kJsonArray;
+  if (!dsml) {
+    options.parser.tool_calls = text::ToolCallFormat::kJsonArray;
+    options.parser.tools = options.tools.get();
+  }
   return std::nullopt;
 }
 

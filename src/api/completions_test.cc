@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "api/service_testing.h"
@@ -126,6 +128,41 @@ TEST(Completions, CachedTokensAreToldWhenTheServerReportsThem) {
 
   EXPECT_NE(exchange->wait().body.find(R"("prompt_tokens_details":{"cached_tokens":1},)"),
             std::string::npos);
+}
+
+TEST(Completions, EchoThePromptWithItsLogprobs) {
+  ServiceRig rig;
+  const auto exchange =
+      rig.post(kPath, R"({"prompt":["hi",[72,256,105]],"echo":true,"logprobs":1,"n":1})");
+  const auto requests = rig.engine.wait_requests(2);
+  EXPECT_EQ(requests[0].logprobs.prompt_start, 0);
+  wire::TokenOutput output = ServiceRig::last(ServiceRig::piece(requests[0], "!"), Finish::kLength);
+  output.prompt_logprobs = {{'h', std::nanf(""), {}, {}}, {'i', -0.5F, {{'o', -0.25F}}, {}}};
+  output.logprobs = {{'!', -1, {{'!', -1}}, {}}};
+  rig.publish(output);
+  rig.publish(ServiceRig::last(ServiceRig::piece(requests[1], "?"), Finish::kLength));
+
+  const std::string body = exchange->wait().body;
+  EXPECT_NE(body.find(R"("text":"hi!","logprobs":{"text_offset":[0,1,2],)"
+                      R"("token_logprobs":[null,-0.5,-1],"tokens":["h","i","!"],)"
+                      R"("top_logprobs":[null,{"o":-0.25},{"!":-1}]})"),
+            std::string::npos)
+      << body;
+  EXPECT_NE(body.find(R"("text":"Hi?",)"), std::string::npos) << body;
+}
+
+TEST(Completions, AStreamEchoesOnce) {
+  ServiceRig rig;
+  const auto exchange =
+      rig.post(kPath, R"({"prompt":"hi","echo":true,"stream":true,"best_of":3,"suffix":""})");
+  const auto request = rig.engine.wait_requests(1)[0];
+  rig.publish(ServiceRig::piece(request, "a"));
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "b", 1), Finish::kLength));
+
+  const std::vector<std::string> events = events_of(exchange->wait().body);
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_NE(events[0].find(R"("text":"hia")"), std::string::npos) << events[0];
+  EXPECT_NE(events[1].find(R"("text":"b")"), std::string::npos) << events[1];
 }
 
 TEST(Completions, ErrorsInAStreamAreEvents) {

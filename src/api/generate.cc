@@ -107,6 +107,7 @@ std::optional<Refusal> read_item_sampling(const Core& core, const Json& value, I
   const Json& own = value.is_null() ? nothing : value;
   FieldReader fields(merged.is_null() ? own : merged, "sampling_params.");
   item.sampling = read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, core.options);
+  if (core.tokenizer == nullptr && item.sampling.stops != nullptr) return no_tokenizer();
   item.told.options = std::make_shared<const AnswerOptions>(item.sampling.answer_options());
   return fields.refusal();
 }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "api/service_testing.h"
+#include "base/json.h"
 
 namespace fathom::api {
 namespace {
@@ -333,6 +334,44 @@ TEST(Generate, NeutralValuesOfWhatIsNotBuiltAreAccepted) {
       "stop_regex":null,"logit_bias":{},"min_new_tokens":0,"regex":null}})");
 
   EXPECT_EQ(rig.engine.wait_requests(1).size(), 1U);
+}
+
+TEST(Generate, EachPromptOfABatchHasItsOwnSampling) {
+  ServiceRig rig;
+  const auto exchange = rig.post("/generate", R"({"text":["a","b"],"sampling_params":[
+      {"stop":"x","frequency_penalty":1},{"regex":"b+","min_new_tokens":2}]})");
+  const auto requests = rig.engine.wait_requests(2);
+  EXPECT_EQ(requests[0].sampling.frequency_penalty, 1.0F);
+  EXPECT_TRUE(requests[0].stream);
+  EXPECT_EQ(requests[1].constraint.text, "b+");
+  EXPECT_EQ(requests[1].sampling.min_new_tokens, 2);
+  EXPECT_FALSE(requests[1].stream);
+  rig.publish(ServiceRig::piece(requests[0], "1x"));
+  rig.publish(ServiceRig::last(ServiceRig::piece(requests[1], "2x"), Finish::kLength));
+
+  const Json answers = parse_json(exchange->wait().body).value();
+  EXPECT_EQ(*(*answers.as_array())[0].find("text")->as_string(), "1");
+  EXPECT_EQ(*(*answers.as_array())[1].find("text")->as_string(), "2x");
+}
+
+TEST(Generate, SamplingStartsFromWhatTheServicePrefers) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.preferred_sampling = R"({"temperature":0.5,"stop":"x","max_new_tokens":7})";
+  EXPECT_TRUE(check_preferred_sampling(options).ok());
+  ServiceRig rig(options);
+  rig.post("/generate", R"({"text":"a","sampling_params":{"max_new_tokens":9,"stop":null}})");
+  rig.engine.wait_requests(1);
+  rig.post("/generate", R"({"text":"a"})");
+
+  const auto requests = rig.engine.wait_requests(2);
+  EXPECT_EQ(requests[0].sampling.temperature, 0.5F);
+  EXPECT_EQ(requests[0].sampling.max_new_tokens, 9);
+  EXPECT_FALSE(requests[0].stream);
+  EXPECT_EQ(requests[1].sampling.max_new_tokens, 7);
+  EXPECT_TRUE(requests[1].stream);
+  options.preferred_sampling = R"({"top_p":2})";
+  EXPECT_EQ(check_preferred_sampling(options).message(),
+            "preferred sampling: top_p: was 2, expected a number above 0, at most 1");
 }
 
 TEST(Generate, PromptsAreHeldToContextAndPool) {

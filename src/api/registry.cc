@@ -46,6 +46,7 @@ void Registry::abort_sample(wire::RequestId id) {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(id)) release_name(id);
   }
+  events_.on_complete(id);
   engine_->abort(id);
 }
 

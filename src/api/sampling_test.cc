@@ -31,8 +31,10 @@ std::string body_of(const Endpoint& endpoint, const std::string& members) {
 std::string message_of(const std::string& body) {
   const Json json = parse_json(body).value();
   const Json* error = json.find("error");
-  const Json* message = (error == nullptr ? json : *error).find("message");
-  return message == nullptr ? body : *message->as_string();
+  const Json* message = json.find("message");
+  if (error != nullptr) message = error->find("message");
+  const std::string* text = message == nullptr ? nullptr : message->as_string();
+  return text == nullptr ? body : *text;
 }
 
 class Sampling : public testing::TestWithParam<Endpoint> {

@@ -223,6 +223,36 @@ TEST(Service, DrainingIsFinal) {
 
 // Health
 
+TEST(Health, ReadyDoesNotAskTheEngine) {
+  ServiceRig rig;
+  EXPECT_EQ(rig.ask("GET", "/ready").status, 200);
+  rig.service->set_state(ServiceState::kUnhealthy);
+  EXPECT_EQ(rig.ask("GET", "/ready").status, 503);
+  EXPECT_TRUE(rig.engine.requests().empty());
+}
+
+TEST(Info, LoadsTellWhatIsAskedFor) {
+  ServiceRig rig;
+  rig.engine.set_load({.running = 2, .waiting = 3, .pages_used = 4, .pages = 64});
+  http::Request request = request_with("GET", "/v1/loads");
+  request.target = "/v1/loads?include=core&dp_rank=0";
+  const std::string body = rig.send(request)->wait().body;
+  EXPECT_NE(body.find(R"("loads":[{"dp_rank":0,"num_running_reqs":2,"num_waiting_reqs":3,)"
+                      R"("num_total_reqs":5,"num_used_tokens":256,"max_total_num_tokens":4096,)"
+                      R"("token_usage":0.0625,"gen_throughput":)"),
+            std::string::npos)
+      << body;
+  EXPECT_EQ(body.find("memory"), std::string::npos);
+  EXPECT_NE(rig.ask("GET", "/v1/loads").body.find(R"("memory":{)"), std::string::npos);
+  request.target = "/v1/loads?format=prometheus";
+  EXPECT_NE(rig.send(request)->wait().body.find("sglang:num_running_reqs{dp_rank=\"0\"} 2\n"),
+            std::string::npos);
+  for (const char* query : {"include=x", "format=xml", "dp_rank=1"}) {
+    request.target = std::string("/v1/loads?") + query;
+    EXPECT_EQ(rig.send(request)->wait().status, 400) << query;
+  }
+}
+
 TEST(Health, IsDownUntilUpAndWhileDraining) {
   ServiceRig rig;
   for (const ServiceState state :
@@ -391,10 +421,11 @@ TEST(Info, TellsModelServerAndLoad) {
             R"("preferred_sampling_params":null,"weight_version":"default",)"
             R"("has_image_understanding":false,"has_audio_understanding":false,)"
             R"("model_type":"deepseek_v32","architectures":["DeepseekV32ForCausalLM"]})");
-  EXPECT_EQ(rig.ask("GET", "/get_server_info").body,
-            R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
-            R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
-            R"("kvcache":0,"token_capacity":4096,"graph":0}}],"version":"0.1"})");
+  EXPECT_EQ(
+      rig.ask("GET", "/get_server_info").body,
+      R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
+      R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
+      R"("kvcache":0,"token_capacity":4096,"graph":0},"effective_max_running_requests_per_dp":0}],"version":"0.1"})");
   const std::string told = rig.ask("GET", "/get_load").body;
   EXPECT_TRUE(told.starts_with(
       R"([{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":320,"ts_tic":)"))

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/schema_check.h"
+#include "grammar/tool_tag.h"
 
 namespace fathom::api {
 
@@ -93,6 +94,11 @@ Result<Json> call_schema(const Json& tool, Json& definitions) {
   return schema;
 }
 
+bool is_strict(const Json& tool) {
+  const Json* strict = tool.find("function")->find_set("strict");
+  return strict != nullptr && strict->as_bool().value_or(false);
+}
+
 }  // namespace
 
 const std::string& tool_name(const Json& tool) {
@@ -174,6 +180,34 @@ Result<wire::Constraint> json_calls_constraint(const ToolChoice& choice,
   wire::Constraint constraint;
   constraint.kind = wire::ConstraintKind::kJsonSchema;
   constraint.text = to_json(schema);
+  return constraint;
+}
+
+bool any_strict(const Json::Array& tools) {
+  return std::any_of(tools.begin(), tools.end(), is_strict);
+}
+
+Result<wire::Constraint> dsml_calls_constraint(const ToolChoice& choice,
+                                               const Json::Array& tools,
+                                               bool parallel) {
+  using Mode = grammar::ToolChoice::Mode;
+  grammar::ToolChoice asked;
+  asked.mode = choice.kind == ToolChoice::Kind::kNamed      ? Mode::kNamed
+               : choice.kind == ToolChoice::Kind::kRequired ? Mode::kRequired
+                                                            : Mode::kAuto;
+  asked.name = choice.name;
+  asked.parallel = parallel;
+  std::vector<grammar::ToolSchema> schemas;
+  for (const Json& tool : tools) {
+    const Json* parameters = tool.find("function")->find_set("parameters");
+    schemas.push_back(
+        {tool_name(tool), parameters == nullptr ? Json() : *parameters, is_strict(tool)});
+  }
+  Result<std::string> tag = grammar::tool_call_tag(schemas, asked);
+  if (!tag.ok()) return tag.status().in("tools");
+  wire::Constraint constraint;
+  constraint.kind = wire::ConstraintKind::kStructuralTag;
+  constraint.text = std::move(*tag);
   return constraint;
 }
 

@@ -35,6 +35,16 @@ Result<wire::Constraint> json_calls_constraint(const ToolChoice& choice,
                                                const Json::Array& tools,
                                                bool parallel);
 
+// The constraint on the calls of a model that writes them in DSML: one of the tools is called where
+// the choice asks for it, and strict tools as their schemas want. Requires a choice other than
+// kNone that check_tool_choice() likes. kInvalidArgument: names that cannot stand in the mark-up.
+Result<wire::Constraint> dsml_calls_constraint(const ToolChoice& choice,
+                                               const Json::Array& tools,
+                                               bool parallel);
+
+// Whether a tool says that its arguments must satisfy its schema.
+bool any_strict(const Json::Array& tools);
+
 // The name of a tool that check_tools() likes.
 const std::string& tool_name(const Json& tool);
 

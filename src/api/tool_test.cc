@@ -132,6 +132,29 @@ TEST(Tools, ACallThatHasToBeIsAListOfJsonWithoutAFormOfItsOwn) {
   EXPECT_EQ(*call.find("function")->find("arguments")->as_string(), R"({"a": 1})");
 }
 
+TEST(Tools, ChoicesAndStrictToolsConstrainDsml) {
+  ServiceRig rig(with_tools(text::ToolCallFormat::kDeepSeekV32));
+  const std::string strict = tool(
+      "f", R"(,"strict":true,"parameters":{"type":"object","properties":{"n":{"type":"int"}}})");
+  const std::string named = R"(,"tool_choice":{"type":"function","function":{"name":"g"}})";
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {body_with(tool("f")), ""},
+      {body_with(tool("f"), R"(,"tool_choice":"required")"), "\"begin\":\"\\n\\n<｜DSML｜function"},
+      {body_with(tool("f") + "," + tool("g"), named), R"(name=\"g\")"},
+      {body_with(strict), R"("properties":{"n":{"type":"integer"}})"},
+      {body_with(strict, R"(,"tool_choice":"none")"), ""},
+  };
+  for (const auto& [body, part] : cases) {
+    const std::size_t before = rig.engine.requests().size();
+    rig.post(kPath, body);
+    const wire::Constraint constraint = rig.engine.wait_requests(before + 1).back().constraint;
+    EXPECT_EQ(constraint.kind == wire::ConstraintKind::kStructuralTag, !part.empty()) << body;
+    EXPECT_NE(constraint.text.find(part), std::string::npos) << constraint.text;
+  }
+  EXPECT_EQ(rig.ask("POST", kPath, body_with(tool("f g"), R"(,"tool_choice":"required")")).status,
+            400);
+}
+
 TEST(Tools, TheAnswersOwnConstraintComesBeforeThatOfAChoice) {
   ServiceRig rig(with_tools(text::ToolCallFormat::kNone));
   rig.post(kPath, body_with(tool("f"), R"(,"tool_choice":"required","regex":"a+")"));

@@ -16,6 +16,7 @@
 #include "api/channel.h"
 #include "api/service.h"
 #include "app/answer_formats.h"
+#include "app/answer_grammar.h"
 #include "app/device_memory.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
@@ -72,6 +73,7 @@ struct Instance::State {
   // In the order of dependence: the server calls the service, which calls the link.
   std::unique_ptr<LoadedModel> model;
   std::unique_ptr<text::Tokenizer> tokenizer;
+  std::unique_ptr<grammar::Compiler> grammar_compiler;
   std::unique_ptr<engine::Engine> engine;
   std::unique_ptr<wire::InprocLink> link;
   std::unique_ptr<api::Service> service;
@@ -217,6 +219,16 @@ Status Instance::State::load() {
   FATHOM_RETURN_IF_ERROR(loading_model.take_memory());
   engine::EngineOptions options = engine_options(plan);
   options.end_tokens = end_tokens(loading_model.model().config(), tokenizer.get());
+  if (tokenizer != nullptr) {
+    const std::int32_t vocab_size = loading_model.model().config().vocab_size;
+    if (tokenizer->vocab_size() < vocab_size) options.first_unused_token = tokenizer->vocab_size();
+    if (plan.grammars) {
+      auto grammars = make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens);
+      FATHOM_RETURN_IF_ERROR(grammars.status());
+      grammar_compiler = std::move(grammars).value();
+      options.compiler = grammar_compiler.get();
+    }
+  }
   options.weights_health = [this] { return model->health(); };
   options.account.report_interval = plan.monitoring.decode_log_interval;
   options.account.on_report = [this](const engine::StepReport& report) {

@@ -186,6 +186,9 @@ struct InstancePlan {
   bool overlap_schedule = false;
 
   // Serving.
+  std::string reasoning_parser;        // the flag's name for it; empty: none
+  std::string tool_call_parser;        // likewise
+  std::string preferred_sampling;      // JSON object; empty: none
   std::int32_t stream_interval = 1;    // tokens between two events of a stream
   bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
   bool skip_warmup = false;
@@ -195,14 +198,12 @@ struct InstancePlan {
   std::string chat_template;       // a file; empty: the checkpoint's, or the model's own encoding
   bool own_chat_encoding = false;  // that of the model, even where the checkpoint has a template
   bool use_sampling_defaults = true;   // of the model's generation_config.json, for chat
+  bool grammars = true;                // answers may be held to a grammar
   std::string file_storage;            // folder of uploads and batches
   bool cache_report = false;           // usage tells how much of the prompt was cached
-  std::string reasoning_parser;        // the flag's name for it; empty: none
-  std::string tool_call_parser;        // likewise
   bool forward_unknown_tools = false;  // calls of tools that a request does not have are told
   bool default_thinking = false;       // for chat requests that do not say
   bool auto_truncate = false;          // requests that are too long are shortened
-  std::string preferred_sampling;      // JSON object; empty: none
   LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
   MonitoringPlan monitoring;

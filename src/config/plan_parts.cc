@@ -344,6 +344,7 @@ Status plan_serving(Resolution& r) {
   plan.own_chat_encoding =
       flags.has("tool_call_parser") && flags.text("tool_call_parser") == "deepseekv32";
   plan.use_sampling_defaults = flags.text("sampling_defaults") == "model";
+  plan.grammars = flags.text("grammar_backend") != "none";
   plan.file_storage = flags.text("file_storage_path");
   plan.cache_report = flags.is_on("enable_cache_report");
   plan.reasoning_parser = flags.text("reasoning_parser");

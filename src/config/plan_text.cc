@@ -175,6 +175,7 @@ Json serving(const InstancePlan& plan) {
       .add("chat_template", plan.chat_template)
       .add("own_chat_encoding", plan.own_chat_encoding)
       .add("use_sampling_defaults", plan.use_sampling_defaults)
+      .add("grammars", plan.grammars)
       .add("file_storage", plan.file_storage)
       .add("cache_report", plan.cache_report)
       .add("reasoning_parser", plan.reasoning_parser)

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -49,6 +50,9 @@ const std::string* first_of(const Json& schema, const Keys& keys) {
   }
   return nullptr;
 }
+
+constexpr std::int64_t kUnrolled = 128;       // counts that the library writes out as states
+constexpr std::int64_t kCostOfLongest = 300;  // beyond it a length costs no more
 
 Status refused(const std::string& place, const std::string& why) {
   return invalid_argument("schema at " + (place.empty() ? "its root" : place) + ": " + why);
@@ -325,15 +329,7 @@ class Normalizer {
       return {};
     }
     if (length->given) {
-      lengths_ += length->max.value_or(length->min);
-      if (lengths_ > kMaxTotalLength) {
-        return refused(place, "the lengths of all strings come to more than " +
-                                  std::to_string(kMaxTotalLength));
-      }
-      // Spelled as a pattern: the library's own form lets control characters through.
-      out.set("pattern", Json::string(R"(^[^"\\\x01-\x1f]{)" + std::to_string(length->min) + "," +
-                                      (length->max ? std::to_string(*length->max) : "") + "}$"));
-      return {};
+      return string_of_length(*length, place, out);
     }
     const Json* format = schema.find("format");
     if (format == nullptr) return {};
@@ -343,6 +339,27 @@ class Normalizer {
     if (const auto known = format_pattern(*format->as_string())) {
       out.set("pattern", Json::string(std::string(*known)));
     }
+    return {};
+  }
+
+  // Spelled as a pattern: the library's own form lets control characters through.
+  Status string_of_length(const Counts& length, const std::string& place, Json& out) {
+    const std::int64_t bound = length.max.value_or(length.min);
+    if (lengths_.insert({length.min, length.max.value_or(-1)}).second) {
+      length_cost_ += std::min(bound, kCostOfLongest);
+    }
+    if (length_cost_ > kMaxTotalLength) {
+      return refused(place, "the different lengths of strings come to more than " +
+                                std::to_string(kMaxTotalLength) + ", each counted up to " +
+                                std::to_string(kCostOfLongest));
+    }
+    // Above kUnrolled the library would count at run time, at tens of milliseconds a mask. A
+    // character past ASCII makes it take the pattern apart into rules, which it unrolls in part.
+    const std::string not_ascii = bound > kUnrolled ? "\x7f" : "";
+    const std::string from = bound > kUnrolled ? "\\x00" : "\\x01";
+    out.set("pattern", Json::string(R"(^[^"\\)" + from + R"(-\x1f)" + not_ascii + "]{" +
+                                    std::to_string(length.min) + "," +
+                                    (length.max ? std::to_string(*length.max) : "") + "}$"));
     return {};
   }
 
@@ -447,7 +464,8 @@ class Normalizer {
   const Json& root_;
   std::vector<SchemaPattern>& patterns_;
   std::size_t nodes_ = 0;
-  std::int64_t lengths_ = 0;
+  std::set<std::pair<std::int64_t, std::int64_t>> lengths_;  // the different ones
+  std::int64_t length_cost_ = 0;
   std::vector<std::pair<const Json*, std::string>> definitions_;  // and where each stands
   std::map<const Json*, std::size_t> definition_of_;
 };

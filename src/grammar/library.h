@@ -25,7 +25,8 @@ class Library {
   virtual Result<Compiled> compile(const Source& source) const = 0;
 };
 
-// White space that a JSON grammar allows in one place, and before the value.
-constexpr int kMaxJsonBlanks = 64;
+// White space that a JSON grammar allows in one place, and before the value: enough to indent
+// by 19. Each one costs about 2 ms of compilation with a vocabulary of 129,280.
+constexpr int kMaxJsonBlanks = 20;
 
 }  // namespace fathom::grammar

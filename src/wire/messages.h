@@ -147,7 +147,7 @@ struct EngineLoad {
   std::int64_t decode_context_tokens = 0;  // tokens of those requests together
   bool decode_in_graph = false;
   float reserve_ratio = 0;  // of remaining tokens that admission keeps room for
-  EngineTotals totals;
+  EngineTotals totals = {};
 };
 
 }  // namespace fathom::wire

@@ -20,6 +20,7 @@
 namespace fathom::text {
 namespace {
 
+// NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
 int count(int normal, int all) { return std::getenv("FATHOM_TEST_ALL") == nullptr ? normal : all; }
 
 std::string file_of(const std::string& name) {

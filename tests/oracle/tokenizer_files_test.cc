@@ -25,26 +25,10 @@ constexpr std::string_view kContents[] = {"<a>", "<a><",       "<b>", "ab", "a",
                                           " x",  "中",         "\n",  "1",  "ф>",  "<s>",
                                           "  ",  "<|im_end|>", "_",   "x ", "'s'", "<｜a｜>"};
 constexpr std::string_view kPatterns[] = {
-    "\\\\p{N}",
-    "\\\\s+",
-    "\\\\p{N}{1,3}",
-    "[a-c]+",
-    "a|b",
-    "\\\\w+",
-    "\\\\W",
-    "(?i:AB)|x",
-    "\\\\s+(?!\\\\S)|\\\\s+",
-    "[\\\\w']+",
-    "[^\\\\s\\\\w]+",
-    "\\\\S",
-    "\\\\d",
-    "\\\\p{Han}+",
-    "x*",
-    "(?=b)",
-    "[\\\\p{L}\\\\p{M}]+",
-    "\\\\h",
-    "^a",
-    "b$",
+    "\\\\p{N}", "\\\\s+", "\\\\p{N}{1,3}", "[a-c]+", "a|b", "\\\\w+", "\\\\W", "(?i:AB)|x",
+    "\\\\s+(?!\\\\S)|\\\\s+", "[\\\\w']+", "[^\\\\s\\\\w]+", "\\\\S", "\\\\d", "\\\\p{Han}+", "x*",
+    "(?=b)", "[\\\\p{L}\\\\p{M}]+", "\\\\h", "^a", "b$",
+    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one pattern
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
     "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+",
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| "
@@ -185,7 +169,7 @@ class Files {
     const std::string marker = R"({"SpecialToken":{"id":"m","type_id":0}})";
     if (coin()) text = marker + "," + text;
     if (coin()) text += "," + marker;
-    const std::string processor =
+    std::string processor =
         R"({"type":"TemplateProcessing","single":[)" + text +
         R"(],"pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],)"
         R"("special_tokens":{"m":{"id":"m","ids":[192,245],"tokens":["À","õ"]}}})";
@@ -220,6 +204,7 @@ TEST(TokenizerFiles, MakeTheIdsThatThePeerMakes) {
   Files files(21);
   std::vector<TestTokenizer> parts;
   std::vector<PeerQuestion> questions;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
   const int wanted = std::getenv("FATHOM_TEST_ALL") == nullptr ? 300 : 3000;
   for (int i = 0; i < wanted; ++i) {
     parts.push_back(files.next());

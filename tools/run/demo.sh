@@ -30,7 +30,8 @@ trap 'say; say "Ending the server."; exit 0' INT TERM
 # start_server PORT: succeeds when the server has answered its first request.
 start_server() {
   : >"$log"
-  "$program" launch_server --port "$1" --random-seed 1 >"$log" 2>&1 &
+  "$program" launch_server --port "$1" --random-seed 1 \
+    --reasoning-parser auto --tool-call-parser auto >"$log" 2>&1 &
   server=$!
   until grep -q "ready to roll" "$log"; do
     if ! kill -0 "$server" 2>/dev/null; then

@@ -119,7 +119,10 @@ struct MacroSyntax {
   bool takes_kwargs = false;
 };
 
-struct Branch;
+struct Branch {
+  ExpressionPointer condition;
+  Body body;
+};
 
 struct Statement {
   StatementKind kind;
@@ -133,11 +136,6 @@ struct Statement {
   std::vector<Branch> branches = {};
   std::unique_ptr<MacroSyntax> macro = {};
   bool uses_loop = false;  // the variable `loop` occurs inside
-};
-
-struct Branch {
-  ExpressionPointer condition;
-  Body body;
 };
 
 // A parsed template.

@@ -265,7 +265,7 @@ class Expressions {
                                            "|min",
                                            "|max",
                                            "|capitalize",
-                                           "|e",
+
                                            "|items|list",
                                            "|map('string')|list",
                                            "|select|list",
