@@ -28,9 +28,12 @@ class Reply {
   virtual void close(std::string& events) = 0;
   // The same moment of an answer that is no stream: its body.
   virtual std::string body() = 0;
+  // Something failed when a stream had begun: the events that end it. As chat has it: the error and
+  // [DONE].
+  virtual void fail(const Refusal& refusal, ErrorForm form, std::string& events);
 };
 
-// What ends every stream.
+// What ends the streams of most endpoints.
 inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
 
 // A call that is understood: what goes to the engine, and what makes an answer of what comes back.

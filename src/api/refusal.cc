@@ -36,6 +36,18 @@ void append_error(std::string& out, const Refusal& refusal) {
       .end_object();
 }
 
+// The error inside the envelope of the Responses API.
+void append_responses_error(std::string& out, const Refusal& refusal) {
+  constexpr int kServersFault = 500;
+  JsonWriter(out)
+      .begin_object()
+      .string("message", refusal.message)
+      .string("type", refusal.status < kServersFault ? "invalid_request_error" : "server_error")
+      .null("param")
+      .integer("code", refusal.status)
+      .end_object();
+}
+
 }  // namespace
 
 Refusal Refusal::of(int status, std::string message) {
@@ -57,6 +69,12 @@ std::string error_body(const Refusal& refusal, ErrorForm form) {
         .end_object();
     return out;
   }
+  if (form == ErrorForm::kResponses) {
+    out += "{\"error\":";
+    append_responses_error(out, refusal);
+    out += '}';
+    return out;
+  }
   append_error(out, refusal);
   return out;
 }
@@ -65,6 +83,8 @@ std::string error_event(const Refusal& refusal, ErrorForm form) {
   std::string out = "data: {\"error\":";
   if (form == ErrorForm::kNative) {
     JsonWriter(out).begin_object().string("message", refusal.message).end_object();
+  } else if (form == ErrorForm::kResponses) {
+    append_responses_error(out, refusal);
   } else {
     append_error(out, refusal);
   }

@@ -26,10 +26,12 @@ struct Refusal {
   static Refusal of(const Status& status);
 };
 
-// The two forms in which SGLang reports errors; which one is a matter of the endpoint.
+// The forms in which errors are reported; which one is a matter of the endpoint.
 enum class ErrorForm : unsigned char {
   kOpenAi,  // {"object":"error","message","type","param":null,"code"}
   kNative,  // of /generate: {"error":{"message"}} for a request that cannot be, else as above
+  // {"error":{"message","type","param":null,"code"}}, the type being OpenAI's: of the Responses API
+  kResponses,
 };
 
 std::string error_body(const Refusal& refusal, ErrorForm form = ErrorForm::kOpenAi);
