@@ -31,6 +31,8 @@ ServiceOptions parsing() {
   ServiceOptions options = ServiceRig::default_options();
   options.reasoning = text::ReasoningFormat::kDeepSeekV3;
   options.tool_calls = text::ToolCallFormat::kDeepSeekV32;
+  options.context_tokens = 20000;  // tools make long prompts
+  options.max_prompt_tokens = 19000;
   return options;
 }
 
@@ -187,11 +189,28 @@ TEST(Responses, AnAbortedAnswerIsCancelled) {
   EXPECT_EQ(text_at(json(exchange->wait().body), "status"), "cancelled");
 }
 
+// The data of a stream's events, each behind an `event:` line with its type.
+std::vector<std::string> data_of(const std::string& body) {
+  std::vector<std::string> out;
+  std::size_t begin = 0;
+  while (begin < body.size()) {
+    const std::size_t data = body.find("\ndata: ", begin);
+    const std::size_t end = body.find("\n\n", begin);
+    if (data == std::string::npos || end == std::string::npos || end < data) {
+      ADD_FAILURE() << "not an event: " << body.substr(begin);
+      return out;
+    }
+    out.push_back(body.substr(data + 7, end - data - 7));
+    begin = end + 2;
+  }
+  return out;
+}
+
 // The types of a stream's events, each of which must be that of its `event:` line, and the numbers
 // be in order.
 std::vector<std::string> types_of(const std::string& body) {
   std::vector<std::string> types;
-  for (const std::string& data : events_of(body)) {
+  for (const std::string& data : data_of(body)) {
     const Json event = json(data);
     EXPECT_EQ(text_at(event, "sequence_number"), std::to_string(types.size()));
     types.push_back(text_at(event, "type"));
@@ -227,7 +246,7 @@ TEST(Responses, StreamsEveryItemFromItsBeginningToItsEnd) {
                           "response.output_item.added", "response.function_call_arguments.delta",
                           "response.function_call_arguments.done", "response.output_item.done",
                           "response.completed"));
-  const std::vector<std::string> events = events_of(body);
+  const std::vector<std::string> events = data_of(body);
   EXPECT_EQ(text_at(json(events[0]), "response.status"), "in_progress");
   EXPECT_EQ(text_at(json(events[0]), "response.output"), "[]");
   const Json added = json(events[8]);
@@ -253,7 +272,7 @@ TEST(Responses, AStreamThatIsCutEndsIncomplete) {
       ServiceRig::last(ServiceRig::piece(rig.engine.wait_requests(1)[0], "y"), Finish::kLength));
   const std::string body = exchange->wait().body;
   EXPECT_EQ(types_of(body).back(), "response.incomplete");
-  EXPECT_EQ(text_at(json(events_of(body).back()), "response.incomplete_details.reason"),
+  EXPECT_EQ(text_at(json(data_of(body).back()), "response.incomplete_details.reason"),
             "max_output_tokens");
 }
 
@@ -268,7 +287,7 @@ TEST(Responses, AStreamThatFailsEndsWithTheFailedResponse) {
 
   const std::string body = exchange->wait().body;
   EXPECT_EQ(types_of(body).back(), "response.failed");
-  const Json last = json(events_of(body).back());
+  const Json last = json(data_of(body).back());
   EXPECT_EQ(text_at(last, "response.status"), "failed");
   EXPECT_EQ(text_at(last, "response.error.code"), "server_error");
   EXPECT_THAT(text_at(last, "response.error.message"), HasSubstr("the engine broke"));
@@ -291,7 +310,7 @@ TEST(Responses, LogprobsAreThoseOfTheMessage) {
   output.logprobs = {{kEos, -5, {}, {}}};
   rig.publish(output);
 
-  const std::vector<std::string> events = events_of(exchange->wait().body);
+  const std::vector<std::string> events = data_of(exchange->wait().body);
   const auto delta = std::find_if(events.begin(), events.end(), [](const std::string& event) {
     return event.find("output_text.delta") != std::string::npos;
   });

@@ -100,7 +100,7 @@ def case_reasoning_stream():
     expect("7 + 5" in reasoning and "632" in content, reasoning, content)
 
 
-# One of the tools that fathom-tiny learned to call; it always tells the unit.
+# One of the tools that fathom-tiny learned to call.
 WEATHER = {
     "type": "function",
     "function": {
@@ -124,7 +124,7 @@ def get_weather(city, unit):
 
 
 def case_tool_call_round_trip():
-    messages = [{"role": "user", "content": "What is the weather in Paris?"}]
+    messages = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
     first = client.chat.completions.create(
         model=MODEL, messages=messages, tools=[WEATHER], temperature=0
     )
@@ -150,7 +150,7 @@ def case_tool_call_stream():
     calls, finish = {}, None
     for chunk in client.chat.completions.create(
         model=MODEL,
-        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        messages=[{"role": "user", "content": "What is the weather in Paris in celsius?"}],
         tools=[WEATHER],
         temperature=0,
         stream=True,
@@ -172,7 +172,7 @@ def case_tool_choice():
     calls = answer.choices[0].message.tool_calls
     expect(calls and calls[0].function.name == "get_weather", answer)
     expect(isinstance(json.loads(calls[0].function.arguments)["city"], str))
-    answer = ask("What is the weather in Paris?", tools=[WEATHER], tool_choice="none")
+    answer = ask("What is the weather in Paris in celsius?", tools=[WEATHER], tool_choice="none")
     expect(not answer.choices[0].message.tool_calls)
     refused(openai.BadRequestError, lambda: ask("hi", tool_choice="required"), "tool")
 
@@ -355,7 +355,7 @@ RESPONSES_WEATHER = {"type": "function", **WEATHER["function"]}
 
 
 def case_responses_tools():
-    items = [{"role": "user", "content": "What is the weather in Paris?"}]
+    items = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
     first = client.responses.create(
         model=MODEL, input=items, tools=[RESPONSES_WEATHER], temperature=0
     )
@@ -379,7 +379,7 @@ def case_responses_tools():
 def case_responses_tools_stream():
     with client.responses.stream(
         model=MODEL,
-        input="What is the weather in Paris?",
+        input="What is the weather in Paris in celsius?",
         tools=[RESPONSES_WEATHER],
         temperature=0,
     ) as stream:
