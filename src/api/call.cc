@@ -6,6 +6,10 @@
 
 namespace fathom::api {
 
+void Reply::fail(const Refusal& refusal, ErrorForm form, std::string& events) {
+  events += error_events(refusal, form);
+}
+
 Call::Call(Channel channel, ErrorForm form, std::atomic<std::size_t>& open)
     : channel_(std::move(channel)), form_(form), open_(open) {
   ++open_;
@@ -41,7 +45,7 @@ void Call::fail(const Refusal& refusal) {
   if (!started_) {
     channel_.respond(error_response(refusal, form_));
   } else {
-    pending_ += error_events(refusal, form_);
+    reply_->fail(refusal, form_, pending_);
     channel_.write(std::move(pending_));
     channel_.finish();
   }

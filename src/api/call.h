@@ -30,6 +30,8 @@ class Reply {
   virtual std::string body() = 0;
   // The media type of a stream.
   virtual std::string_view stream_type() const { return kEventStream; }
+  // Something failed when a stream had begun: the events that end it. As the form has it.
+  virtual void fail(const Refusal& refusal, ErrorForm form, std::string& events);
 };
 
 // A call that is understood: what goes to the engine, and what makes an answer of what comes back.

@@ -135,6 +135,7 @@ Refusal no_tokenizer();
 
 std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out);
 std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared& out);
+std::optional<Refusal> prepare_response(Core& core, const Json& body, Prepared& out);
 std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& out);
 // Anthropic's Messages (messages.cc).
 std::optional<Refusal> prepare_messages(Core& core, const Json& body, Prepared& out);
@@ -154,6 +155,7 @@ http::Response separate_reasoning(const Core& core, const Json& body);
 // Endpoints that tell what there is (info.cc). None waits.
 http::Response list_models(Core& core, const http::Request& request);
 http::Response get_model(Core& core, const http::Request& request);
+http::Response stored_response(Core& core, const http::Request& request);
 http::Response model_info(Core& core, const http::Request& request);
 http::Response server_info(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);

@@ -58,10 +58,23 @@ std::string_view anthropic_type(int status) {
   }
 }
 
+// The error inside the envelope of the Responses API.
+void append_responses_error(std::string& out, const Refusal& refusal) {
+  constexpr int kServersFault = 500;
+  JsonWriter(out)
+      .begin_object()
+      .string("message", refusal.message)
+      .string("type", refusal.status < kServersFault ? "invalid_request_error" : "server_error")
+      .null("param")
+      .integer("code", refusal.status)
+      .end_object();
+}
+
 }  // namespace
 
 ErrorForm error_form(std::string_view path) {
   if (path == "/v1/messages" || path.starts_with("/v1/messages/")) return ErrorForm::kAnthropic;
+  if (path == "/v1/responses" || path.starts_with("/v1/responses/")) return ErrorForm::kResponses;
   return path.starts_with("/api/") ? ErrorForm::kOllama : ErrorForm::kOpenAi;
 }
 
@@ -98,6 +111,12 @@ std::string error_body(const Refusal& refusal, ErrorForm form) {
         .end_object();
     return out;
   }
+  if (form == ErrorForm::kResponses) {
+    out += "{\"error\":";
+    append_responses_error(out, refusal);
+    out += '}';
+    return out;
+  }
   append_error(out, refusal);
   return out;
 }
@@ -110,6 +129,8 @@ std::string error_events(const Refusal& refusal, ErrorForm form) {
   std::string out = "data: {\"error\":";
   if (form == ErrorForm::kNative) {
     JsonWriter(out).begin_object().string("message", refusal.message).end_object();
+  } else if (form == ErrorForm::kResponses) {
+    append_responses_error(out, refusal);
   } else {
     append_error(out, refusal);
   }

@@ -33,6 +33,7 @@ enum class ErrorForm : unsigned char {
   kNative,     // of /generate: {"error":{"message"}} for a request that cannot be, else as above
   kAnthropic,  // {"type":"error","error":{"type","message"}}, the type by the status
   kOllama,     // {"error":"message"}
+  kResponses,  // {"error":{"message","type","param":null,"code"}}, the type by the status
 };
 
 // The form of what is refused before an endpoint is asked.

@@ -120,7 +120,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"/encode", kPost, at_once<no_embeddings>},
     {"/classify", kPost, at_once<no_embeddings>},
     {"/", kGet | kHead, at_once<ollama_root>},
-    {"/v1/responses", kPost, kNotBuilt},
+    {"/v1/responses", kPost, by_engine<prepare_response, ErrorForm::kResponses>},
     {"/v1/messages", kPost, by_engine<prepare_messages, ErrorForm::kAnthropic>},
     {"/v1/messages/count_tokens", kPost, by_work<count_message_tokens, ErrorForm::kAnthropic>},
     {"/v1/realtime", kGet, kNotBuilt},
@@ -162,7 +162,7 @@ constexpr auto kPrefixes = std::to_array<Route>({
     {"/v1/batches/", kGet | kPost, batch},
     {"/v1/models/", kGet, at_once<get_model>},
     {"/metrics", kGet, at_once<metrics>},
-    {"/v1/responses/", kGet | kPost, kNotBuilt},
+    {"/v1/responses/", kGet | kPost | kDelete, at_once<stored_response>},
     {"/update_weights_from_", kPost, kNotBuilt},
 });
 

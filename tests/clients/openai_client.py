@@ -100,26 +100,31 @@ def case_reasoning_stream():
     expect("7 + 5" in reasoning and "632" in content, reasoning, content)
 
 
+# One of the tools that fathom-tiny learned to call.
 WEATHER = {
     "type": "function",
     "function": {
         "name": "get_weather",
-        "description": "Get the current weather in a city.",
+        "description": "Get the current weather for a city.",
         "parameters": {
             "type": "object",
-            "properties": {"city": {"type": "string", "description": "The city name"}},
+            "properties": {
+                "city": {"type": "string", "description": "The city name"},
+                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
             "required": ["city"],
         },
     },
 }
+IN_PARIS = {"city": "Paris", "unit": "celsius"}
 
 
-def get_weather(city):
-    return json.dumps({"city": city, "temperature": 21, "condition": "sunny"})
+def get_weather(city, unit):
+    return json.dumps({"city": city, "temperature": 21, "unit": unit, "condition": "sunny"})
 
 
 def case_tool_call_round_trip():
-    messages = [{"role": "user", "content": "What is the weather in Paris?"}]
+    messages = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
     first = client.chat.completions.create(
         model=MODEL, messages=messages, tools=[WEATHER], temperature=0
     )
@@ -129,7 +134,7 @@ def case_tool_call_round_trip():
     expect(len(calls) == 1 and calls[0].function.name == "get_weather", calls)
     expect(calls[0].id.startswith("call_") and calls[0].type == "function")
     arguments = json.loads(calls[0].function.arguments)
-    expect(arguments == {"city": "Paris"}, arguments)
+    expect(arguments == IN_PARIS, arguments)
     messages.append(choice.message.model_dump(exclude_none=True))
     messages.append(
         {"role": "tool", "tool_call_id": calls[0].id, "content": get_weather(**arguments)}
@@ -145,7 +150,7 @@ def case_tool_call_stream():
     calls, finish = {}, None
     for chunk in client.chat.completions.create(
         model=MODEL,
-        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        messages=[{"role": "user", "content": "What is the weather in Paris in celsius?"}],
         tools=[WEATHER],
         temperature=0,
         stream=True,
@@ -159,7 +164,7 @@ def case_tool_call_stream():
             known["arguments"] += call.function.arguments or ""
     expect(finish == "tool_calls", finish)
     expect(list(calls) == [0] and calls[0]["name"] == "get_weather" and calls[0]["id"])
-    expect(json.loads(calls[0]["arguments"]) == {"city": "Paris"}, calls)
+    expect(json.loads(calls[0]["arguments"]) == IN_PARIS, calls)
 
 
 def case_tool_choice():
@@ -167,7 +172,7 @@ def case_tool_choice():
     calls = answer.choices[0].message.tool_calls
     expect(calls and calls[0].function.name == "get_weather", answer)
     expect(isinstance(json.loads(calls[0].function.arguments)["city"], str))
-    answer = ask("What is the weather in Paris?", tools=[WEATHER], tool_choice="none")
+    answer = ask("What is the weather in Paris in celsius?", tools=[WEATHER], tool_choice="none")
     expect(not answer.choices[0].message.tool_calls)
     refused(openai.BadRequestError, lambda: ask("hi", tool_choice="required"), "tool")
 
@@ -274,42 +279,138 @@ def case_wrong_key():
 
 def case_responses():
     answer = client.responses.create(
-        model=MODEL, input="What is the capital of Norway?", temperature=0
+        model=MODEL,
+        instructions="",
+        input="What is the capital of Norway?",
+        temperature=0,
+        metadata={"topic": "capitals"},
     )
     expect(answer.output_text == "The capital of Norway is Oslo.", answer.output_text)
-    expect(answer.status == "completed" and answer.usage.output_tokens > 0)
+    expect(answer.status == "completed" and answer.id.startswith("resp_"), answer)
+    expect(answer.model == MODEL and answer.metadata == {"topic": "capitals"})
+    usage = answer.usage
+    expect(usage.output_tokens > 0 and usage.input_tokens_details.cached_tokens >= 0)
+    expect(usage.total_tokens == usage.input_tokens + usage.output_tokens, usage)
+    # Every member is of the type that the package declares.
+    type(answer).model_validate(answer.model_dump(by_alias=True))
+
+
+def case_responses_cut():
+    answer = client.responses.create(
+        model=MODEL,
+        input="What is the capital of Norway?",
+        temperature=0,
+        max_output_tokens=3,
+        top_logprobs=2,
+        include=["message.output_text.logprobs"],
+    )
+    expect(answer.status == "incomplete", answer.status)
+    expect(answer.incomplete_details.reason == "max_output_tokens")
+    entries = answer.output[0].content[0].logprobs
+    expect(len(entries) == 3 and len(entries[0].top_logprobs) == 2, entries)
+    expect("".join(entry.token for entry in entries) == answer.output_text, entries)
 
 
 def case_responses_stream():
-    text, kinds = "", []
+    text, events = "", []
     with client.responses.stream(
         model=MODEL, input="What is the capital of Norway?", temperature=0
     ) as stream:
         for event in stream:
-            kinds.append(event.type)
+            events.append(event)
             if event.type == "response.output_text.delta":
                 text += event.delta
         final = stream.get_final_response()
+    kinds = [event.type for event in events]
     expect(text == "The capital of Norway is Oslo." == final.output_text, text)
     expect(kinds[0] == "response.created" and kinds[-1] == "response.completed", kinds)
+    expect([event.sequence_number for event in events] == list(range(len(events))))
+
+
+def case_responses_reasoning():
+    items = [{"role": "user", "content": "What is 347 + 285?"}]
+    whole = client.responses.create(
+        model=MODEL, input=items, temperature=0, reasoning={"effort": "medium"}
+    )
+    expect([item.type for item in whole.output] == ["reasoning", "message"], whole.output)
+    thoughts = whole.output[0].content[0].text
+    expect("7 + 5" in thoughts and "632" in whole.output_text, whole.output)
+    expect(whole.usage.output_tokens_details.reasoning_tokens > 0)
+    streamed = ""
+    for event in client.responses.create(
+        model=MODEL, input=items, temperature=0, reasoning={"effort": "medium"}, stream=True
+    ):
+        streamed += event.delta if event.type == "response.reasoning_text.delta" else ""
+    expect(streamed == thoughts, streamed, thoughts)
+    # What a response gave is what the next request brings.
+    items += [item.model_dump(exclude_none=True) for item in whole.output]
+    items += [{"role": "user", "content": "What is the capital of Norway?"}]
+    told = client.responses.create(
+        model=MODEL, input=items, temperature=0, reasoning={"effort": "none"}
+    )
+    expect([item.type for item in told.output] == ["message"], told.output)
+
+
+RESPONSES_WEATHER = {"type": "function", **WEATHER["function"]}
 
 
 def case_responses_tools():
-    tool = {"type": "function", **WEATHER["function"]}
-    items = [{"role": "user", "content": "What is the weather in Paris?"}]
-    first = client.responses.create(model=MODEL, input=items, tools=[tool], temperature=0)
+    items = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
+    first = client.responses.create(
+        model=MODEL, input=items, tools=[RESPONSES_WEATHER], temperature=0
+    )
+    type(first).model_validate(first.model_dump(by_alias=True))
     calls = [item for item in first.output if item.type == "function_call"]
-    expect(len(calls) == 1 and json.loads(calls[0].arguments) == {"city": "Paris"}, first.output)
+    expect(len(calls) == 1 and json.loads(calls[0].arguments) == IN_PARIS, first.output)
     items += [calls[0].model_dump(exclude_none=True)]
     items += [
         {
             "type": "function_call_output",
             "call_id": calls[0].call_id,
-            "output": get_weather("Paris"),
+            "output": get_weather(**IN_PARIS),
         }
     ]
-    second = client.responses.create(model=MODEL, input=items, tools=[tool], temperature=0)
+    second = client.responses.create(
+        model=MODEL, input=items, tools=[RESPONSES_WEATHER], temperature=0
+    )
     expect("21" in second.output_text, second.output_text)
+
+
+def case_responses_tools_stream():
+    with client.responses.stream(
+        model=MODEL,
+        input="What is the weather in Paris in celsius?",
+        tools=[RESPONSES_WEATHER],
+        temperature=0,
+    ) as stream:
+        arguments = ""
+        for event in stream:
+            if event.type == "response.function_call_arguments.delta":
+                arguments += event.delta
+        final = stream.get_final_response()
+    expect(json.loads(arguments) == IN_PARIS, arguments)
+    expect(final.output[-1].arguments == arguments and final.output[-1].status == "completed")
+
+
+def case_responses_structured_output():
+    answer = client.responses.parse(
+        model=MODEL,
+        input="Give me JSON for this: name Anna, age 30, city Paris.",
+        text_format=Person,
+        temperature=0,
+    )
+    expect(answer.output_parsed == Person(name="Anna", age=30, city="Paris"), answer)
+
+
+def case_responses_are_not_stored():
+    answer = client.responses.create(model=MODEL, input="hi", store=True, max_output_tokens=1)
+    refused(openai.NotFoundError, lambda: client.responses.retrieve(answer.id), "keeps no responses")
+    refused(openai.NotFoundError, lambda: client.responses.cancel(answer.id), "keeps no responses")
+    refused(
+        openai.BadRequestError,
+        lambda: client.responses.create(model=MODEL, input="hi", previous_response_id=answer.id),
+        "previous_response_id",
+    )
 
 
 def case_files_and_batches():
