@@ -349,8 +349,8 @@ TEST(Routes, TellWhatIsUnknownWrongOrNotBuilt) {
   const http::Response wrong = rig.ask("GET", "/generate");
   EXPECT_EQ(wrong.status, 405);
   EXPECT_EQ(*wrong.headers.find("Allow"), "POST, PUT");
-  EXPECT_EQ(rig.ask("POST", "/v1/responses").body,
-            R"({"object":"error","message":"not built yet: /v1/responses","type":"501",)"
+  EXPECT_EQ(rig.ask("POST", "/pd_role_switch").body,
+            R"({"object":"error","message":"not built yet: /pd_role_switch","type":"501",)"
             R"("param":null,"code":501})");
   EXPECT_EQ(rig.ask("POST", "/update_weights_from_disk").status, 501);
   EXPECT_EQ(rig.ask("POST", "/v1/embeddings").status, 400);
