@@ -22,6 +22,9 @@ std::string seconds_text(std::int64_t duration_ns) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
+// How much later than meant a look may be before it is not the engine alone that stands still.
+constexpr std::int64_t kHeldUpNs = 2'000'000'000;
+
 // How often to look, so that no threshold is passed by more than a quarter.
 std::chrono::nanoseconds look_every(const StallOptions& options) {
   double shortest_s = 4;
@@ -69,8 +72,10 @@ Stalls::Phase::~Phase() {
 
 void Stalls::engine_phase(const char* phase) {
   const std::int64_t now = now_ns();
-  const char* const before = engine_phase_.exchange(phase);
+  // The beginning first: whoever looks between the two must not take the new phase, after hours
+  // without one, for one that began before them.
   const std::int64_t duration = now - engine_began_ns_.exchange(now);
+  const char* const before = engine_phase_.exchange(phase);
   if (before != nullptr && options_.warning_s > 0 && duration >= nanoseconds(options_.warning_s)) {
     tell("engine", before, duration, /*ended=*/true);
   }
@@ -100,12 +105,12 @@ void Stalls::check_phases(std::int64_t now) {
   }
 }
 
-void Stalls::check_engine(std::int64_t now) {
+void Stalls::check_engine(std::int64_t now, std::int64_t since) {
   const std::int64_t began = engine_began_ns_;
   const char* const phase = engine_phase_;
   // Both are of one phase when its beginning has not changed.
   if (phase == nullptr || engine_began_ns_ != began) return;
-  const std::int64_t duration = now - began;
+  const std::int64_t duration = now - std::max(began, since);
   if (options_.warning_s > 0 && duration >= nanoseconds(options_.warning_s) &&
       engine_warned_ns_ != began) {
     engine_warned_ns_ = began;
@@ -127,12 +132,18 @@ void Stalls::check_engine(std::int64_t now) {
 
 void Stalls::run() {
   const std::chrono::nanoseconds interval = look_every(options_);
+  std::int64_t looked = now_ns();
+  std::int64_t since = 0;
   std::unique_lock lock(mutex_);
   while (!ended_.wait_for(lock, interval, [this] { return ending_; })) {
     lock.unlock();
     const std::int64_t now = now_ns();
+    // This thread was held up itself: the process was stopped, or the machine had no time for it.
+    // What an engine could not do meanwhile is no reason to end it.
+    if (now - looked > interval.count() + kHeldUpNs) since = now;
+    looked = now;
     if (options_.warning_s > 0) check_phases(now);
-    check_engine(now);
+    check_engine(now, since);
     lock.lock();
   }
 }

@@ -24,7 +24,8 @@ struct StallOptions {
 //   LONG STALL DETECTED | Thread: http | Phase: /v1/models | Duration: 1.2034s
 //
 // The engine's phases also feed the watchdogs: one phase of it that lasts as long as their timeouts
-// means that there is work and no progress. An engine without work has no phase.
+// means that there is work and no progress. An engine without work has no phase. Time in which the
+// whole process stood still (SIGSTOP, a frozen container) does not count.
 //
 // Threads: any, unless said otherwise. A phase costs a clock and a short lock, the engine's only
 // the clock.
@@ -66,7 +67,8 @@ class Stalls {
  private:
   void run();
   void check_phases(std::int64_t now);
-  void check_engine(std::int64_t now);
+  // Time before `since` does not count.
+  void check_engine(std::int64_t now, std::int64_t since);
   void tell(std::string_view thread, std::string_view phase, std::int64_t duration_ns, bool ended);
 
   const StallOptions options_;
