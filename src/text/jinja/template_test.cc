@@ -90,6 +90,24 @@ TEST(JinjaTemplate, MistakesNameTheirLine) {
   EXPECT_THAT(render("\xff"), HasSubstr("not UTF-8 at byte 0"));
 }
 
+TEST(JinjaTemplate, CallsWithWrongArgumentsFail) {
+  for (const std::string_view call :
+       {"raise_exception('a', 'b')", "raise_exception(text='a')", "strftime_now('%Y', 1)",
+        "'a'.startswith('a', x=1)", "'a'.startswith(x=1)", "'a' | replace(x=1)", "1 | attr(x=1)",
+        "1 is eq(1, 2)", "1 is divisibleby(x=1)", "[1] | map(x='y') | list", "range(x=1)",
+        "{}.get(x=1)", "[1].index(x=1)", "1 is sameas(1, 2)"}) {
+    const std::string source = "{{ " + std::string(call) + " }}";
+    EXPECT_THAT(render(source), HasSubstr("render: line 1: ")) << call;
+  }
+}
+
+// Neither is the em space read as white space around a number, nor beyond the text's end.
+TEST(JinjaTemplate, EscapesThatAreNoCharactersAreRefused) {
+  EXPECT_THAT(render("{{ '\\x\u2003' }}"), HasSubstr("parse: line 1: \"\\x\""));
+  EXPECT_THAT(render("{{ '\\u 12 ' }}"), HasSubstr("parse: line 1: \"\\u\""));
+  EXPECT_EQ(render("{{ '\\x41\\u00e9' }}"), "Aé");
+}
+
 TEST(JinjaTemplate, ALaterFailureDoesNotHideTheFirst) {
   EXPECT_THAT(render("{{ missing.first }}\n{{ 1 / 0 }}"), HasSubstr("\"missing\" is undefined"));
 }
@@ -138,6 +156,13 @@ TEST(JinjaLimits, HostileTemplatesEndSoon) {
       std::string("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
                   "{% endfor %}"),
       std::string("{% macro m(f) %}{{ f(f) }}{% endmacro %}{{ m(m) }}"),
+      std::string("{% set n = namespace(x=(1,)) %}{% for i in range(60) %}"
+                  "{% set n.x = (n.x, n.x) %}{% endfor %}{{ {n.x: 1} }}"),
+      std::string("{% set t = 'a' * 2000000 %}{% for i in range(1000) %}"
+                  "{{ ('a' * 1000000 ~ 'b') in t }}{% endfor %}"),
+      // Texts that are being written count, too.
+      std::string("{% set t = 'a' * 4000000 %}{% macro m(n) %}{{ t }}{{ m(n - 1) if n }}"
+                  "{% endmacro %}{{ m(50) | length }}"),
   };
   for (const std::string& source : sources) {
     EXPECT_NE(refusal(source, small), "rendered") << source.substr(0, 80);
