@@ -386,6 +386,10 @@ void add_arrays(std::vector<AnswerCase>& cases) {
       {.calls = {{"search", R"({"topn": 100000.0})", true}, asked}});
   add(R"([{"name": "now", "parameters": {}, "id": [1, "}"]}] text)",
       {.content = " text", .calls = {asked}});
+  // Behind the arguments, what is no JSON any more is text, and so is what led to it.
+  add(R"([{"name": "now", "parameters": {}, "id": 5 no}])",
+      {.content = R"(, "id": 5 no}])", .calls = {asked}});
+  add(R"([{"name": "now", "parameters": {}.5}])", {.content = ".5}]", .calls = {asked}});
   add(R"([{"name": "n\u006fw", "parameters": {}}])", {.calls = {asked}});
   for (const std::string text :
        {R"([])", R"([1])", R"({"name": "now", "parameters": {}})", "text", " [{\"nam",

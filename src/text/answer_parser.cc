@@ -192,7 +192,7 @@ Match AnswerParser::State::markup(std::string_view& rest, bool final) {
   }
   if (!has_markers()) return Match::kNo;
   const CallOpening opening = match_call_opening(options.tool_calls, rest);
-  if (opening.match == Match::kYes || (final && opening.named)) {
+  if (opening.match == Match::kYes || (final && opening.named && opening.match == Match::kMore)) {
     open_call(opening);
     // At the end of the answer what may follow is part of a tag.
     rest.remove_prefix(opening.match == Match::kYes ? opening.size : rest.size());

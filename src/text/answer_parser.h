@@ -85,11 +85,13 @@ struct AnswerPiece {
 //   string, verbatim, and comes as it is written. Other values come at their end: as JSON if they
 //   are, unless the schema allows only strings, else as a string without the white space around it
 //   (so do NaN, Infinity, and arrays and objects more than JsonLimits::max_depth deep). Of a
-//   parameter given twice the first counts. The tag that ends a call or a block, and the next
-//   call's, closes what is open inside.
+//   parameter given twice the first counts. The tag that ends a call or a block closes what is open
+//   inside; between parameters the next call's tag does, too.
 // - Arguments that are written as JSON come verbatim. If they are none, they come all the same, up
 //   to the call's end, without kCallEnd.
-// - A call that the end of the answer cuts keeps its arguments as they stood, without kCallEnd.
+// - A call that the end of the answer cuts keeps its arguments as they stood, without kCallEnd
+// unless
+//   they are written as JSON and whole.
 // - A call of an unknown tool leaves a line in the log; what else was in its block counts.
 //
 // Held back: what may still become markup, at most a few KiB; a DSML value that is no string; an

@@ -68,7 +68,7 @@ ReaderStep ArrayReader::step(std::string_view rest, AnswerWriter& writer) {
     case Place::kArguments:
       return arguments(rest, writer);
     case Place::kRest:
-      return rest_of_element(rest);
+      return rest_of_element(rest, writer);
     case Place::kWhole:
       return whole(rest, writer);
     default:
@@ -125,14 +125,16 @@ ReaderStep ArrayReader::arguments(std::string_view rest, AnswerWriter& writer) {
   writer.end_call(true);
   place_ = Place::kRest;
   scanner_ = {};
-  scanner_.push(R"({"":0)");  // where the element stands now, in short
+  scanner_.push(R"({"":"")");  // where the element stands now, in short
   return {read};
 }
 
-ReaderStep ArrayReader::rest_of_element(std::string_view rest) {
+ReaderStep ArrayReader::rest_of_element(std::string_view rest, AnswerWriter& writer) {
   const std::size_t read = scanner_.push(rest);
-  if (scanner_.broken()) return {read, false, End::kText};
+  held_ += rest.substr(0, read);
+  if (scanner_.broken()) return text(read, writer);
   if (!scanner_.done()) return {read, true};
+  held_.clear();
   place_ = Place::kNext;
   return {read};
 }

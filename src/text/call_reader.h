@@ -102,7 +102,7 @@ class ArrayReader {
   ReaderStep begin(std::string_view rest, AnswerWriter& writer);
   ReaderStep element(std::string_view rest, AnswerWriter& writer);
   ReaderStep arguments(std::string_view rest, AnswerWriter& writer);
-  ReaderStep rest_of_element(std::string_view rest);
+  ReaderStep rest_of_element(std::string_view rest, AnswerWriter& writer);
   ReaderStep whole(std::string_view rest, AnswerWriter& writer);
   ReaderStep next(std::string_view rest);
   bool tell_whole(AnswerWriter& writer);

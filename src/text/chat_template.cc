@@ -1,5 +1,7 @@
 #include "text/chat_template.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -213,15 +215,15 @@ Result<Shared> ChatTemplate::choose(const std::string& argument,
   return made;
 }
 
-Json ChatTemplate::variables(Json messages, const Json* tools) const {
-  Json made = Json::object();
-  made.set("messages", std::move(messages));
-  made.set("tools", tools == nullptr ? Json() : *tools);
-  made.set("documents", Json());
-  made.set("add_generation_prompt", Json::boolean(true));
-  if (tokens_.bos) made.set("bos_token", Json::string(*tokens_.bos));
-  if (tokens_.eos) made.set("eos_token", Json::string(*tokens_.eos));
-  if (tokens_.pad) made.set("pad_token", Json::string(*tokens_.pad));
+Json::Object ChatTemplate::variables(Json messages, const Json* tools) const {
+  Json::Object made;
+  made.push_back({"messages", std::move(messages)});
+  made.push_back({"tools", tools == nullptr ? Json() : *tools});
+  made.push_back({"documents", Json()});
+  made.push_back({"add_generation_prompt", Json::boolean(true)});
+  if (tokens_.bos) made.push_back({"bos_token", Json::string(*tokens_.bos)});
+  if (tokens_.eos) made.push_back({"eos_token", Json::string(*tokens_.eos)});
+  if (tokens_.pad) made.push_back({"pad_token", Json::string(*tokens_.pad)});
   return made;
 }
 
@@ -235,13 +237,13 @@ bool ChatTemplate::probe_argument_text() const {
   object.set("needle", string_member("found"));
   const jinja::Template& tested = with_tools_ ? *with_tools_ : main_;
   const Result<std::string> of_object =
-      tested.render(variables(probe_messages(std::move(object)), nullptr));
+      tested.render(Json::object(variables(probe_messages(std::move(object)), nullptr)));
   // As Python prints a dict is no JSON, so that was not meant to be one.
   const bool takes_object =
       of_object.ok() && of_object->find("{'needle': 'found'}") == std::string::npos;
   if (takes_object) return false;
   const Result<std::string> of_text =
-      tested.render(variables(probe_messages(Json::string(spelled)), nullptr));
+      tested.render(Json::object(variables(probe_messages(Json::string(spelled)), nullptr)));
   return of_text.ok() && of_text->find(spelled) != std::string::npos;
 }
 
@@ -272,27 +274,27 @@ Result<Json> ChatTemplate::prepared_call(const Json& call) const {
   return made;
 }
 
-Result<Json> ChatTemplate::prepared(const Json& message) const {
+Result<Json> ChatTemplate::prepared(const Json& message, bool takes_parts) const {
   if (!message.is_object()) return invalid_argument(wrong_json_kind("an object", message));
   const Json* const role = message.find("role");
   if (role == nullptr || !role->is_string()) return invalid_argument("role: expected a string");
-  Json made = Json::object();
+  Json::Object made;
   for (const JsonMember& member : *message.as_object()) {
-    if (!member.value.is_null() && member.key != "content") made.set(member.key, member.value);
+    if (!member.value.is_null() && member.key != "content") made.push_back(member);
   }
   const Json* const content = message.find("content");
-  const bool keeps_parts = content != nullptr && content->is_array() &&
-                           *role->as_string() != "tool" && main_.reads_content_parts();
+  const bool keeps_parts =
+      takes_parts && content != nullptr && content->is_array() && *role->as_string() != "tool";
   if (keeps_parts) {
-    made.set("content", *content);
+    made.push_back({"content", *content});
   } else {
     Result<std::string> text = message_text(message);
     FATHOM_RETURN_IF_ERROR(text.status());
-    made.set("content", Json::string(std::move(text).value()));
+    made.push_back({"content", Json::string(std::move(text).value())});
   }
-  if (*role->as_string() != "assistant") return made;
+  if (*role->as_string() != "assistant") return Json::object(std::move(made));
   const Json* const calls = message.find_set("tool_calls");
-  if (calls == nullptr) return made;
+  if (calls == nullptr) return Json::object(std::move(made));
   if (!calls->is_array()) {
     return invalid_argument("tool_calls: " + wrong_json_kind("an array", *calls));
   }
@@ -302,38 +304,50 @@ Result<Json> ChatTemplate::prepared(const Json& message) const {
     if (!one.ok()) return one.status().in("tool_calls[" + std::to_string(ready.size()) + "]");
     ready.push_back(std::move(one).value());
   }
-  made.set("tool_calls", Json::array(std::move(ready)));
-  return made;
+  Json whole = Json::object(std::move(made));
+  whole.set("tool_calls", Json::array(std::move(ready)));
+  return whole;
 }
 
 Result<std::string> ChatTemplate::render(const Request& request) const {
+  const std::optional<Json> tools = offered_tools(*request.body);
+  const jinja::Template& chosen = template_for(tools ? &*tools : nullptr);
+  const bool takes_parts = chosen.reads_content_parts();
   Json::Array messages;
   for (const Json& message : request.messages) {
-    Result<Json> one = prepared(message);
+    Result<Json> one = prepared(message, takes_parts);
     if (!one.ok()) return one.status().in("messages[" + std::to_string(messages.size()) + "]");
     messages.push_back(std::move(one).value());
   }
-  const std::optional<Json> tools = offered_tools(*request.body);
-  Json given = variables(Json::array(std::move(messages)), tools ? &*tools : nullptr);
+  Json::Object given = variables(Json::array(std::move(messages)), tools ? &*tools : nullptr);
   const Json* const effort = request.body->find_set("reasoning_effort");
   const bool asked = effort != nullptr || request.body->find_set("reasoning") != nullptr;
-  if (effort != nullptr) given.set("reasoning_effort", *effort);
+  if (effort != nullptr) given.push_back({"reasoning_effort", *effort});
   if (request.thinking || asked) {
-    given.set("thinking", Json::boolean(request.thinking));
-    given.set("enable_thinking", Json::boolean(request.thinking));
+    given.push_back({"thinking", Json::boolean(request.thinking)});
+    given.push_back({"enable_thinking", Json::boolean(request.thinking)});
   }
   const Json* const kwargs = request.body->find_set("chat_template_kwargs");
   if (kwargs != nullptr && kwargs->is_object()) {
+    // Their names are unique among themselves, and there may be very many.
+    const auto own = static_cast<std::ptrdiff_t>(given.size());
     for (const JsonMember& member : *kwargs->as_object()) {
       const bool ours = member.key == "messages" || member.key == "tools" ||
                         member.key == "documents" || member.key == "add_generation_prompt";
       if (ours) {
         return invalid_argument("chat_template_kwargs: \"" + member.key + "\" cannot be set");
       }
-      given.set(member.key, member.value);
+      const auto place =
+          std::find_if(given.begin(), given.begin() + own,
+                       [&member](const JsonMember& there) { return there.key == member.key; });
+      if (place != given.begin() + own) {
+        place->value = member.value;
+      } else {
+        given.push_back(member);
+      }
     }
   }
-  Result<std::string> text = template_for(tools ? &*tools : nullptr).render(given);
+  Result<std::string> text = chosen.render(Json::object(std::move(given)));
   if (!text.ok()) return text.status().in("the chat template");
   return text;
 }

@@ -81,9 +81,9 @@ class ChatTemplate {
 
   // Whether tool calls have to be given with their arguments as text.
   bool probe_argument_text() const;
-  Result<Json> prepared(const Json& message) const;
+  Result<Json> prepared(const Json& message, bool takes_parts) const;
   Result<Json> prepared_call(const Json& call) const;
-  Json variables(Json messages, const Json* tools) const;
+  Json::Object variables(Json messages, const Json* tools) const;
   const jinja::Template& template_for(const Json* tools) const;
 
   jinja::Template main_;

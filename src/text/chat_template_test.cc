@@ -155,6 +155,23 @@ TEST(ChatTemplate, AListHasADefaultAndOneForTools) {
   EXPECT_EQ(chosen->render({.body = &tools}).value(), "with tools");
 }
 
+// Of the two it is the one that renders which is asked whether it reads parts.
+TEST(ChatTemplate, EachOfTheTwoGetsContentAsItReadsIt) {
+  const std::string config = to_json(config_with(parse_json(R"([
+      {"name":"tool_use","template":"{{ messages[0].content }}"},
+      {"name":"default","template":"{% for p in messages[0].content %}({{ p.text }}){% endfor %}"}])")
+                                                     .value()));
+  const auto chosen = ChatTemplate::from_files({.tokenizer_config = config}).value();
+  const Json messages = parse_json(R"([{"role":"user","content":
+      [{"type":"text","text":"a"},{"type":"text","text":"b"}]}])")
+                            .value();
+  const Json plain = Json::object();
+  const Json tools = parse_json(R"({"tools":[{}]})").value();
+
+  EXPECT_EQ(chosen->render({.body = &plain, .messages = *messages.as_array()}).value(), "(a)(b)");
+  EXPECT_EQ(chosen->render({.body = &tools, .messages = *messages.as_array()}).value(), "a b");
+}
+
 TEST(ChatTemplate, FilesThatAreWrongAreNamed) {
   EXPECT_EQ(ChatTemplate::from_files({}).value(), nullptr);
   EXPECT_EQ(ChatTemplate::from_files({.tokenizer_config = "{}"}).value(), nullptr);

@@ -30,6 +30,8 @@ Result<std::shared_ptr<const StopRules>> StopRules::create(std::vector<std::stri
   const std::shared_ptr<StopRules> rules(new StopRules);
   rules->keep_stop_ = keep_stop;
   for (std::string& text : strings) {
+    // No text has it any more once it is repaired, but its bytes could be found within a character.
+    if (!regexes.empty() && valid_utf8_prefix(text) != text.size()) text.clear();
     if (!text.empty()) rules->starts_[static_cast<unsigned char>(text.front())] = true;
     std::vector<std::uint32_t> borders = borders_of(text);
     rules->strings_.push_back({std::move(text), std::move(borders)});

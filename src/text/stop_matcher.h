@@ -20,8 +20,9 @@ namespace fathom::text {
 // Threads: immutable.
 class StopRules {
  public:
-  // Empty strings never match. kInvalidArgument names the expression by its index and says what is
-  // wrong with it and where. With `keep_stop` the text that stops an answer belongs to it.
+  // Empty strings never match, nor, beside expressions, do strings that are no UTF-8.
+  // kInvalidArgument names the expression by its index and says what is wrong with it and where.
+  // With `keep_stop` the text that stops an answer belongs to it.
   static Result<std::shared_ptr<const StopRules>> create(std::vector<std::string> strings,
                                                          const std::vector<std::string>& regexes,
                                                          bool keep_stop);

@@ -88,6 +88,12 @@ TEST(StopMatcher, TheEarliestEndDecidesThenTheList) {
   EXPECT_EQ(stop_whole(rules_of({"c"}, {"a+"}), "xaac"), (Stopped{"x", regex_match(0, "aa")}));
 }
 
+TEST(StopMatcher, ACharacterIsNotCutBesideExpressions) {
+  EXPECT_EQ(stop_whole(rules_of({"\xC3"}), "aéb"), (Stopped{"a", string_match(0, "\xC3")}));
+  EXPECT_EQ(stop_whole(rules_of({"\xC3"}, {"b"}), "aéb"), (Stopped{"aé", regex_match(0, "b")}));
+  EXPECT_EQ(stop_whole(rules_of({"\xA9"}, {"b"}), "aéb"), (Stopped{"aé", regex_match(0, "b")}));
+}
+
 TEST(StopMatcher, HoldsBackOnlyWhatMayBecomeAStop) {
   StopMatcher matcher(rules_of({"abab!", "x\n"}));
   const auto pushed = [&](std::string_view text) {

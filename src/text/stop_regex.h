@@ -18,7 +18,7 @@ namespace fathom::text {
 // behind its start: one that could go on is cut there. An expression that takes more steps than is
 // reasonable (about a millisecond's) is given up.
 //
-// Threads: find() from one at a time.
+// Threads: immutable.
 class StopRegex {
  public:
   static constexpr std::size_t kMaxPatternBytes = 4096;

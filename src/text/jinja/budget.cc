@@ -40,6 +40,10 @@ bool Budget::take_text(std::size_t bytes) {
   return take(bytes);
 }
 
+bool Budget::spend_search(std::size_t text_bytes, std::size_t part_bytes) {
+  return spend((1 + text_bytes / 64) * (1 + part_bytes / 64));
+}
+
 bool Budget::descend() {
   ++depth_;
   if (depth_ > limits_.max_depth) {

@@ -33,6 +33,8 @@ class Budget {
   bool take(std::size_t bytes);  // of memory; costs operations too
   // take() for a text that is to be `bytes` long.
   bool take_text(std::size_t bytes);
+  // spend() for looking for a text in another: at worst all of it is compared at every place.
+  bool spend_search(std::size_t text_bytes, std::size_t part_bytes);
 
   // Around whatever calls itself: descend() is false when that is too deep; ascend() either way.
   bool descend();

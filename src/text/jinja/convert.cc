@@ -16,7 +16,7 @@ bool room(Budget& budget, const std::string& out, std::size_t more) {
     return budget.fail("a text gets longer than " +
                        std::to_string(budget.limits().max_output_bytes) + " bytes");
   }
-  return budget.spend(1 + more / 256);
+  return budget.spend(1) && budget.take(more);
 }
 
 namespace {

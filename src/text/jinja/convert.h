@@ -8,7 +8,7 @@
 
 namespace fathom::text::jinja {
 
-// Whether `out` may grow by so many bytes; fails when not.
+// Whether `out` may grow by so many bytes, which it takes from the budget; fails when not.
 bool room(Budget& budget, const std::string& out, std::size_t more);
 
 // Each appends to `out`, or fails. What has no text of its own in Python but an address (functions,

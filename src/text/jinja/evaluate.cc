@@ -105,6 +105,7 @@ std::vector<Value> Evaluator::evaluate_all(const std::vector<ExpressionPointer>&
 
 Value Evaluator::variable(NameId name) const {
   for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
+    if (!budget_.spend(scope->variables.size() / 16)) return {};
     for (const auto& [id, value] : scope->variables) {
       if (id == name) return value;
     }
@@ -144,7 +145,7 @@ Value Evaluator::evaluate_concat(const Expression& expression) {
     if (!budget_.ok()) return {};
     append_text(budget_, text, value);
   }
-  return make_text(budget_, std::move(text));
+  return Value::string(std::move(text));
 }
 
 bool Evaluator::evaluate_compare(const Expression& expression) {
@@ -289,6 +290,7 @@ Value Evaluator::attribute(const Value& object, const std::string& name) {
     case Kind::kLoop:
       return loop_attribute(object, name);
     case Kind::kNamespace:
+      if (!budget_.spend(object.as_namespace()->attributes.size() / 8)) return {};
       for (const auto& [key, value] : object.as_namespace()->attributes) {
         if (key == name) return value;
       }
@@ -337,17 +339,19 @@ Slots bind(Budget& budget,
            std::size_t required) {
   Slots slots(names.size(), nullptr);
   const std::string caller(what);
-  if (arguments.positional.size() > names.size()) {
+  const std::size_t given = arguments.positional.size();
+  if (given > names.size()) {
     budget.fail(caller + ": takes at most " + std::to_string(names.size()) + " arguments, got " +
-                std::to_string(arguments.positional.size()));
-    return slots;
+                std::to_string(given));
   }
-  for (std::size_t i = 0; i < arguments.positional.size(); ++i) slots[i] = &arguments.positional[i];
+  for (std::size_t i = 0; i < std::min(given, names.size()); ++i) {
+    slots[i] = &arguments.positional[i];
+  }
   for (const auto& [name, value] : arguments.named) {
     const auto* const place = std::find(names.begin(), names.end(), name);
     if (place == names.end()) {
       budget.fail(caller + ": has no parameter \"" + name + "\"");
-      return slots;
+      continue;
     }
     const Value*& slot = slots[static_cast<std::size_t>(place - names.begin())];
     if (slot != nullptr) budget.fail(caller + ": \"" + name + "\" is given twice");

@@ -118,8 +118,8 @@ class Evaluator {
 using Slots = std::vector<const Value*>;
 
 // Finds them by the parameters' names. Fails when there are others, and when one of the first
-// `required` is missing. What it returns is good as long as `arguments` and always has a place for
-// each name.
+// `required` is missing. What it returns is good as long as `arguments` and has a place for each
+// name; those of the first `required` are never null, not even after a failure.
 Slots bind(Budget& budget,
            std::string_view what,
            const Arguments& arguments,

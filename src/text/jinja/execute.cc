@@ -35,7 +35,7 @@ class Evaluator::Capture {
   ~Capture() { evaluator_.out_ = outer_; }
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
-  Value take() { return make_text(evaluator_.budget_, std::move(text_)); }
+  Value take() { return Value::string(std::move(text_)); }
 
  private:
   Evaluator& evaluator_;
@@ -229,6 +229,7 @@ Evaluator::Flow Evaluator::execute_for(const Statement& statement) {
 }
 
 void Evaluator::set(NameId name, Value value) {
+  if (!budget_.spend(scope_->variables.size() / 16)) return;
   for (auto& [id, there] : scope_->variables) {
     if (id == name) {
       there = std::move(value);
@@ -252,6 +253,7 @@ void Evaluator::assign(const Target& target, const Value& value) {
       return;
     }
     auto& attributes = object.as_namespace()->attributes;
+    if (!budget_.spend(attributes.size() / 8)) return;
     for (auto& [key, there] : attributes) {
       if (key == target.attribute) {
         there = value;

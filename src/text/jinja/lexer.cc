@@ -313,13 +313,12 @@ void Lexer::append_escape(std::string_view text, std::size_t& i, std::string& ou
   const char kind = text[i++];  // behind the backslash
   const auto hex = [&](std::size_t digits) -> std::optional<char32_t> {
     if (text.size() - i < digits) return std::nullopt;
-    const std::optional<std::int64_t> value = parse_int(text.substr(i, digits), 16);
-    const bool plain = std::all_of(
-        text.begin() + static_cast<std::ptrdiff_t>(i),
-        text.begin() + static_cast<std::ptrdiff_t>(i + digits), [](char c) {
-          return std::string_view("0123456789abcdefABCDEF").find(c) != std::string_view::npos;
-        });
-    if (!value || !plain) return std::nullopt;
+    const std::string_view spelled = text.substr(i, digits);
+    // First, as otherwise this may end within a character.
+    constexpr std::string_view kHexDigits = "0123456789abcdefABCDEF";
+    if (spelled.find_first_not_of(kHexDigits) != std::string_view::npos) return std::nullopt;
+    const std::optional<std::int64_t> value = parse_int(spelled, 16);
+    if (!value) return std::nullopt;
     i += digits;
     return static_cast<char32_t>(*value);
   };

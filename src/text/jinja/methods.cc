@@ -116,9 +116,9 @@ Value text_list(Budget& budget, const std::vector<std::string_view>& parts) {
   return make_sequence(budget, SequenceKind::kList, std::move(items));
 }
 
-// Memory for a text's parts, at most one for each two characters.
-bool take_parts(Budget& budget, const std::string& text) {
-  return budget.take(text.size() / 2 * sizeof(std::string_view));
+// Memory for the parts of a text.
+bool take_parts(Budget& budget, std::size_t count) {
+  return budget.take(count * sizeof(std::string_view));
 }
 
 // One call of a method of a text.
@@ -190,15 +190,17 @@ Value TextCall::parted(bool from_right) {
   const Slots slots = bound({"sep", "maxsplit"});
   const std::optional<std::string_view> separator = optional_text(slots[0]);
   const std::int64_t most = integer_or(budget_, slots[1], -1);
-  if (!budget_.ok() || !take_parts(budget_, text_)) return {};
   if (separator && separator->empty()) return evaluator_.fail(name_ + ": the separator is empty");
+  if (separator && !budget_.spend_search(text_.size(), separator->size())) return {};
+  const std::size_t count = separator ? count_of(text_, *separator) : text_.size() / 2;
+  if (!budget_.ok() || !take_parts(budget_, 1 + count)) return {};
   return text_list(budget_, from_right ? split_from_right(text_, separator, most)
                                        : split(text_, separator, most));
 }
 
 Value TextCall::lines() {
   const Slots slots = bound({"keepends"});
-  if (!budget_.ok() || !take_parts(budget_, text_)) return {};
+  if (!budget_.ok() || !take_parts(budget_, 1 + text_.size())) return {};
   return text_list(budget_, split_lines(text_, truth_or(slots[0], false)));
 }
 
@@ -237,7 +239,7 @@ Value TextCall::found(MethodName method) {
     return evaluator_.fail(name_ + ": places are not supported");
   }
   const std::string_view part = text_of(slots[0]);
-  if (!budget_.spend(text_.size() / 16)) return {};
+  if (!budget_.spend_search(text_.size(), part.size())) return {};
   const std::size_t at = method == MethodName::kRfind ? text_.rfind(part) : text_.find(part);
   if (at != std::string::npos) {
     return Value::integer(
@@ -250,7 +252,7 @@ Value TextCall::found(MethodName method) {
 Value TextCall::counted() {
   const Slots slots = bound({"sub"}, 1);
   const std::string_view part = text_of(slots[0]);
-  if (!budget_.spend(text_.size() / 16)) return {};
+  if (!budget_.spend_search(text_.size(), part.size())) return {};
   return Value::integer(static_cast<std::int64_t>(count_of(text_, part)));
 }
 
@@ -280,7 +282,7 @@ Value TextCall::joined() {
     if (i > 0) out += text_;
     out += part;
   }
-  return make_text(budget_, std::move(out));
+  return Value::string(std::move(out));
 }
 
 // NOLINTNEXTLINE(readability-function-cognitive-complexity): one line for each method

@@ -238,7 +238,7 @@ bool contains(Budget& budget, const Value& a, const Value& b) {
     if (!a.is(Kind::kString)) {
       return budget.fail("\"in\" a text needs a text, not a " + std::string(type_name(a)));
     }
-    return budget.spend(b.as_string().size() / 64) &&
+    return budget.spend_search(b.as_string().size(), a.as_string().size()) &&
            b.as_string().find(a.as_string()) != std::string::npos;
   }
   if (b.is(Kind::kDict)) {

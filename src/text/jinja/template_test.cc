@@ -90,6 +90,24 @@ TEST(JinjaTemplate, MistakesNameTheirLine) {
   EXPECT_THAT(render("\xff"), HasSubstr("not UTF-8 at byte 0"));
 }
 
+TEST(JinjaTemplate, CallsWithWrongArgumentsFail) {
+  for (const std::string_view call :
+       {"raise_exception('a', 'b')", "raise_exception(text='a')", "strftime_now('%Y', 1)",
+        "'a'.startswith('a', x=1)", "'a'.startswith(x=1)", "'a' | replace(x=1)", "1 | attr(x=1)",
+        "1 is eq(1, 2)", "1 is divisibleby(x=1)", "[1] | map(x='y') | list", "range(x=1)",
+        "{}.get(x=1)", "[1].index(x=1)", "1 is sameas(1, 2)"}) {
+    const std::string source = "{{ " + std::string(call) + " }}";
+    EXPECT_THAT(render(source), HasSubstr("render: line 1: ")) << call;
+  }
+}
+
+// Neither is the em space read as white space around a number, nor beyond the text's end.
+TEST(JinjaTemplate, EscapesThatAreNoCharactersAreRefused) {
+  EXPECT_THAT(render("{{ '\\x\u2003' }}"), HasSubstr("parse: line 1: \"\\x\""));
+  EXPECT_THAT(render("{{ '\\u 12 ' }}"), HasSubstr("parse: line 1: \"\\u\""));
+  EXPECT_EQ(render("{{ '\\x41\\u00e9' }}"), "Aé");
+}
+
 TEST(JinjaTemplate, ALaterFailureDoesNotHideTheFirst) {
   EXPECT_THAT(render("{{ missing.first }}\n{{ 1 / 0 }}"), HasSubstr("\"missing\" is undefined"));
 }
@@ -103,6 +121,12 @@ TEST(JinjaLimits, EveryOneIsToldByItsName) {
   EXPECT_THAT(refusal("{{ range(11) | list }}", {.max_range = 10}), HasSubstr("the limit is 10"));
   EXPECT_THAT(refusal("{{ range(100) | list }}", {.max_memory_bytes = 1000}),
               HasSubstr("1000 bytes of memory"));
+  // Texts that are still being written count, too.
+  EXPECT_THAT(refusal("{% set t = 'a' * 4000000 %}{% macro m(n) %}{{ t }}{% if n %}"
+                      "{% set inner = m(n - 1) %}{% else %}{{ raise_exception('deep') }}{% endif %}"
+                      "{% endmacro %}{{ m(20) }}",
+                      {.max_memory_bytes = 32 << 20}),
+              HasSubstr("bytes of memory"));
   EXPECT_THAT(refusal("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", {}),
               HasSubstr("inside each other"));
 }
@@ -138,6 +162,10 @@ TEST(JinjaLimits, HostileTemplatesEndSoon) {
       std::string("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
                   "{% endfor %}"),
       std::string("{% macro m(f) %}{{ f(f) }}{% endmacro %}{{ m(m) }}"),
+      std::string("{% set n = namespace(x=(1,)) %}{% for i in range(60) %}"
+                  "{% set n.x = (n.x, n.x) %}{% endfor %}{{ {n.x: 1} }}"),
+      std::string("{% set t = 'a' * 2000000 %}{% for i in range(1000) %}"
+                  "{{ ('a' * 1000000 ~ 'b') in t }}{% endfor %}"),
   };
   for (const std::string& source : sources) {
     EXPECT_NE(refusal(source, small), "rendered") << source.substr(0, 80);

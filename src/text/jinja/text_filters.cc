@@ -96,7 +96,7 @@ Value replace_text(Evaluator& evaluator, const Value& value, const Arguments& ar
   const std::string text = to_text(budget, value);
   const std::string old = to_text(budget, *slots[0]);
   const std::string by = to_text(budget, *slots[1]);
-  if (!budget.spend(text.size() / 16)) return {};
+  if (!budget.spend_search(text.size(), old.size())) return {};
   std::size_t times = count_of(text, old);
   if (most >= 0) times = std::min(times, static_cast<std::size_t>(most));
   if (by.size() > 0 && times > budget.limits().max_output_bytes / by.size()) {
@@ -132,7 +132,7 @@ Value indent(Evaluator& evaluator, const Value& value, const Arguments& argument
     if (i > 0 && (blank || !lines[i].empty())) out += indentation;
     out += lines[i];
   }
-  return make_text(budget, std::move(out));
+  return Value::string(std::move(out));
 }
 
 Value join(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
@@ -149,7 +149,7 @@ Value join(Evaluator& evaluator, const Value& value, const Arguments& arguments)
     const Value& item = items->items[i];
     append_text(budget, out, by_attribute ? attribute_path(evaluator, item, *slots[1]) : item);
   }
-  return make_text(budget, std::move(out));
+  return Value::string(std::move(out));
 }
 
 Value to_json_text(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
@@ -181,7 +181,7 @@ Value to_json_text(Evaluator& evaluator, const Value& value, const Arguments& ar
   }
   std::string out;
   if (budget.ok()) append_json_text(budget, out, value, style);
-  return make_text(budget, std::move(out));
+  return Value::string(std::move(out));
 }
 
 constexpr FilterEntry kFilters[] = {

@@ -141,12 +141,16 @@ bool bounded(Budget& budget, int depth) {
   return budget.fail("values nest deeper than " + std::to_string(Value::kMostDepth));
 }
 
-bool can_be_key(const Value& value) {
-  if (value.is(Kind::kDict)) return false;
+// As deep as the value. Tuples may share their items, so that there are more ways through one than
+// it has items. NOLINTNEXTLINE(misc-no-recursion)
+bool can_be_key(Budget& budget, const Value& value) {
+  if (!budget.spend(1) || value.is(Kind::kDict)) return false;
   if (!value.is(Kind::kSequence)) return true;
   const Sequence& sequence = value.as_sequence();
   return sequence.kind == SequenceKind::kTuple &&
-         std::all_of(sequence.items.begin(), sequence.items.end(), can_be_key);
+         std::all_of(sequence.items.begin(), sequence.items.end(),
+                     // NOLINTNEXTLINE(misc-no-recursion)
+                     [&budget](const Value& item) { return can_be_key(budget, item); });
 }
 
 // Steps that a search through so many members costs.
@@ -170,7 +174,7 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> items) {
   auto dict = std::make_shared<Dict>();
   if (!budget.take(sizeof(Dict) + items.size() * 2 * sizeof(Value))) return {};
   for (auto& [key, value] : items) {
-    if (!can_be_key(key)) {
+    if (!can_be_key(budget, key)) {
       budget.fail("a " + std::string(type_name(key)) + " cannot be a key");
       return {};
     }
