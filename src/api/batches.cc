@@ -343,7 +343,7 @@ class Batches::Run {
   // Sends as many lines as may be in flight.
   Status fill();
   void send(Waiting waiting);
-  Status take(BatchAnswers::Answer answer);
+  Status take(const BatchAnswers::Answer& answer);
   Status write(const BatchLine& line, const http::Response& response);
 
   Batches& owner_;
@@ -414,7 +414,7 @@ Status Batches::Run::write(const BatchLine& line, const http::Response& response
   return {};
 }
 
-Status Batches::Run::take(BatchAnswers::Answer answer) {
+Status Batches::Run::take(const BatchAnswers::Answer& answer) {
   const auto found = in_flight_.find(answer.index);
   if (found == in_flight_.end()) return {};  // of an earlier run of this batch
   Waiting waiting = std::move(found->second.waiting);
@@ -452,7 +452,7 @@ Status Batches::Run::run() {
     pausing_ = false;
     // What is told once the end has begun may be cut short by it.
     if (!came || over()) continue;
-    status = take(std::move(answer));
+    status = take(answer);
     if (!status.ok()) break;
   }
   // Nobody waits for the rest; what still comes of it belongs to no run.
