@@ -31,7 +31,7 @@ void BatchAnswers::interrupt() {
 }
 
 BatchExchange::~BatchExchange() {
-  if (!answered_) {
+  if (!answered_ && !left_) {
     answers_->add({index_, error_response(Refusal::of(500, "the request got no answer"))});
   }
 }
@@ -41,6 +41,7 @@ void BatchExchange::respond(http::Response response) {
     const std::lock_guard lock(mutex_);
     answered_ = true;
     gone_ = nullptr;
+    if (left_) return;
   }
   answers_->add({index_, std::move(response)});
 }

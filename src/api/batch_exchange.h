@@ -36,7 +36,8 @@ class BatchAnswers {
   bool interrupted_ = false;    // guarded by mutex_
 };
 
-// The exchange of a request that no peer sent: its answer goes to `answers`, exactly once.
+// The exchange of a request that no peer sent: its answer goes to `answers`, exactly once, or not
+// at all after leave().
 //
 // Threads: as http::Exchange; leave() from any.
 class BatchExchange final : public http::Exchange {

@@ -21,6 +21,12 @@ Status failure(const std::string& path, std::string_view what) {
           std::strerror(errno)};  // NOLINT(concurrency-mt-unsafe): no threads yet, or one writer
 }
 
+// Whether the text is the beginning of a line of results, or a longer one begins with it.
+bool is_begun_result(std::string_view text) {
+  constexpr std::string_view kBegin = R"({"id":")";
+  return text.starts_with(kBegin) || kBegin.starts_with(text);
+}
+
 }  // namespace
 
 Result<LineFile> LineFile::open(const std::string& path) {
@@ -75,6 +81,7 @@ ResultFile::ResultFile(ResultFile&& other) noexcept
       descriptor_(std::exchange(other.descriptor_, -1)),
       ordered_(other.ordered_),
       answered_(std::move(other.answered_)),
+      failed_(std::move(other.failed_)),
       next_(other.next_),
       waiting_(std::move(other.waiting_)) {}
 
@@ -90,7 +97,7 @@ Status ResultFile::read_answered() {
     const Result<std::optional<std::string_view>> line = lines->next();
     FATHOM_RETURN_IF_ERROR(line.status());
     if (!line->has_value()) return {};
-    if (!lines->whole()) {  // a write that was interrupted
+    if (!lines->whole() && is_begun_result(**line)) {  // a write that was interrupted
       if (ftruncate(descriptor_, before) != 0) return failure(path_, "cut");
       return {};
     }
@@ -110,12 +117,13 @@ Status ResultFile::read_answered() {
 }
 
 Status ResultFile::write(std::string line) {
+  FATHOM_RETURN_IF_ERROR(failed_);
   line += '\n';
   std::string_view rest = line;
   while (!rest.empty()) {
     const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return failure(path_, "written");
+    if (written < 0) return failed_ = failure(path_, "written");
     rest.remove_prefix(static_cast<std::size_t>(written));
   }
   return {};

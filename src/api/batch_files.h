@@ -75,7 +75,8 @@ class ResultFile {
 
   const AnsweredLines& answered() const { return answered_; }
 
-  // The result of the `index`-th line that this run sends, from 0. Each index comes once.
+  // The result of the `index`-th line that this run sends, from 0. Each index comes once. After a
+  // failure nothing more is written, so that half a line can only be the last.
   Status add(std::int64_t index, std::string line);
   // Results that wait for earlier ones.
   std::size_t waiting() const { return waiting_.size(); }
@@ -92,6 +93,7 @@ class ResultFile {
   int descriptor_;
   bool ordered_;
   AnsweredLines answered_;
+  Status failed_;
   std::int64_t next_ = 0;
   std::map<std::int64_t, std::string> waiting_;
 };

@@ -85,6 +85,14 @@ TEST_F(BatchFiles, AnotherKindOfFileIsLeftAlone) {
   EXPECT_EQ(read(), "{\"precious\":1}\n");
 }
 
+TEST_F(BatchFiles, SoIsOneWithoutAnEndOfLine) {
+  for (const std::string text : {R"({"custom_id":"a","url":"/generate","body":{}})", "notes"}) {
+    write(text);
+    EXPECT_EQ(ResultFile::open(path_, false).status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(read(), text);
+  }
+}
+
 TEST_F(BatchFiles, OrderIsKeptWhenAskedFor) {
   Result<ResultFile> file = ResultFile::open(path_, true);
   ASSERT_TRUE(file.ok());

@@ -20,7 +20,8 @@ namespace {
 constexpr std::string_view kPrefix = "batch_";
 constexpr std::size_t kMaxErrors = 100;      // told of one input file
 constexpr std::size_t kMaxMetadata = 16;     // as OpenAI has it
-constexpr std::int64_t kRetryPauseMs = 250;  // after a line that the full server refused
+constexpr std::int64_t kRetryPauseMs = 250;  // after a line that is to be sent again
+constexpr int kRetries = 3;                  // of a line on which the server failed
 constexpr std::int64_t kLookMs = 1000;       // how late a batch notices that it has expired
 constexpr std::int64_t kDaySeconds = 86400;
 
@@ -38,6 +39,11 @@ bool is_over(std::string_view status) {
 // The server takes no more just now.
 bool is_refusal(const http::Response& response) {
   return response.status == 429 || response.status == 503;
+}
+
+// The server failed on it: another try may help.
+bool is_failure(const http::Response& response) {
+  return response.status == 500 || response.status == 502 || response.status == 504;
 }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json::string(text); }
@@ -146,13 +152,15 @@ Batches::Batches(FileStore& files, Send send, const BatchOptions& options)
     : files_(files), send_(std::move(send)), options_(options) {}
 
 Batches::~Batches() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    for (const auto& [id, batch] : batches_) batch->answers->interrupt();
-    changed_.notify_all();
-  }
+  stop();
   if (worker_.joinable()) worker_.join();
+}
+
+void Batches::stop() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (const auto& [id, batch] : batches_) batch->answers->interrupt();
+  changed_.notify_all();
 }
 
 Status Batches::start() {
@@ -211,17 +219,32 @@ Result<Json> Batches::create(const Json& request) {
   batch->times["created_at"] = seconds_now();
 
   const std::lock_guard lock(mutex_);
-  if (batches_.size() >= options_.max_batches) {
-    return Status(Code::kResourceExhausted, "there are " + std::to_string(batches_.size()) +
-                                                " batches, expected fewer than " +
-                                                std::to_string(options_.max_batches));
-  }
+  FATHOM_RETURN_IF_ERROR(make_room());
   FATHOM_RETURN_IF_ERROR(keep(*batch));
   batch->order = created_++;
   batches_.emplace(batch->id, batch);
   if (!worker_.joinable()) worker_ = std::thread([this] { work(); });
   changed_.notify_all();
   return batch->to_json();
+}
+
+// Requires the mutex.
+Status Batches::make_room() {
+  while (batches_.size() >= options_.max_batches) {
+    auto oldest = batches_.end();
+    for (auto each = batches_.begin(); each != batches_.end(); ++each) {
+      if (!is_over(each->second->status)) continue;
+      if (oldest == batches_.end() || each->second->order < oldest->second->order) oldest = each;
+    }
+    if (oldest == batches_.end()) {
+      return {Code::kResourceExhausted, "there are " + std::to_string(batches_.size()) +
+                                            " unfinished batches, expected fewer than " +
+                                            std::to_string(options_.max_batches)};
+    }
+    FATHOM_RETURN_IF_ERROR(files_.remove_record(oldest->first));
+    batches_.erase(oldest);
+  }
+  return {};
 }
 
 std::optional<Json> Batches::find(const std::string& id) {
@@ -238,6 +261,8 @@ std::optional<Json> Batches::cancel(const std::string& id) {
   Batch& batch = *found->second;
   if (!is_over(batch.status) && !batch.cancelled.exchange(true)) {
     set_status(batch, "cancelling", "cancelling_at");
+    // One that waits for its turn has nothing under way.
+    if (running_ != &batch) set_status(batch, "cancelled", "cancelled_at");
     batch.answers->interrupt();
   }
   return batch.to_json();
@@ -286,9 +311,11 @@ void Batches::work() {
       changed_.wait(lock);
       continue;
     }
+    running_ = batch.get();
     lock.unlock();
     run(batch);
     lock.lock();
+    running_ = nullptr;
   }
 }
 
@@ -302,16 +329,21 @@ class Batches::Run {
   Status run();
 
  private:
-  struct Sent {
+  struct Waiting {
+    std::int64_t index = 0;
     BatchLine line;
+    int failures = 0;  // of the server on it
+  };
+  struct Sent {
+    Waiting waiting;
     std::shared_ptr<BatchExchange> exchange;
   };
 
   bool over() const;
   // Sends as many lines as may be in flight.
   Status fill();
-  void send(std::int64_t index, BatchLine line);
-  Status take(BatchAnswers::Answer answer);
+  void send(Waiting waiting);
+  Status take(const BatchAnswers::Answer& answer);
   Status write(const BatchLine& line, const http::Response& response);
 
   Batches& owner_;
@@ -320,7 +352,8 @@ class Batches::Run {
   std::optional<ResultFile> output_;
   std::optional<ResultFile> errors_;
   std::unordered_map<std::int64_t, Sent> in_flight_;
-  std::vector<std::pair<std::int64_t, BatchLine>> refused_;  // by a full server: to be sent again
+  std::vector<Waiting> again_;  // lines that are to be sent again
+  bool pausing_ = false;        // one came to be: no more are sent for a while
   std::int64_t written_ = 0;
   bool input_ended_ = false;
 };
@@ -330,7 +363,9 @@ bool Batches::Run::over() const {
   return owner_.stopping_ || batch_.cancelled || seconds_now() >= batch_.expires_at();
 }
 
-void Batches::Run::send(std::int64_t index, BatchLine line) {
+void Batches::Run::send(Waiting waiting) {
+  const std::int64_t index = waiting.index;
+  const BatchLine& line = waiting.line;
   auto exchange = std::make_shared<BatchExchange>(index, batch_.answers);
   http::Request request;
   request.method = "POST";
@@ -338,15 +373,15 @@ void Batches::Run::send(std::int64_t index, BatchLine line) {
   request.headers.add("Content-Type", "application/json");
   request.body = line.body;
   request.peer = batch_.id;
-  in_flight_.emplace(index, Sent{std::move(line), exchange});
+  in_flight_.emplace(index, Sent{std::move(waiting), exchange});
   owner_.send_(std::move(request), exchange);
 }
 
 Status Batches::Run::fill() {
-  while (!refused_.empty() && in_flight_.size() < owner_.options_.concurrency) {
-    auto [index, line] = std::move(refused_.back());
-    refused_.pop_back();
-    send(index, std::move(line));
+  while (!again_.empty() && in_flight_.size() < owner_.options_.concurrency) {
+    Waiting waiting = std::move(again_.back());
+    again_.pop_back();
+    send(std::move(waiting));
   }
   while (!input_ended_ && in_flight_.size() < owner_.options_.concurrency) {
     const auto text = input_->next();
@@ -360,7 +395,7 @@ Status Batches::Run::fill() {
     Result<BatchLine> line = parse_batch_line(**text, id);
     FATHOM_RETURN_IF_ERROR(line.status());  // it was valid before: somebody changed the file
     if (output_->answered().ids.contains(id) || errors_->answered().ids.contains(id)) continue;
-    send(input_->number(), std::move(*line));
+    send({input_->number(), std::move(*line), 0});
   }
   return {};
 }
@@ -373,21 +408,23 @@ Status Batches::Run::write(const BatchLine& line, const http::Response& response
           ->add(written_++,
                 batch_answer_line(random_name("batch_req_"), line.custom_id, response.status,
                                   request_id == nullptr ? "" : *request_id, response.body)));
+  FATHOM_RETURN_IF_ERROR(owner_.files_.resize(succeeded ? batch_.output_file : batch_.error_file));
   const std::lock_guard lock(owner_.mutex_);
   ++(succeeded ? batch_.completed : batch_.failed);
   return {};
 }
 
-Status Batches::Run::take(BatchAnswers::Answer answer) {
+Status Batches::Run::take(const BatchAnswers::Answer& answer) {
   const auto found = in_flight_.find(answer.index);
   if (found == in_flight_.end()) return {};  // of an earlier run of this batch
-  Sent sent = std::move(found->second);
+  Waiting waiting = std::move(found->second.waiting);
   in_flight_.erase(found);
-  if (is_refusal(answer.response)) {
-    refused_.emplace_back(answer.index, std::move(sent.line));
-    return {};
-  }
-  return write(sent.line, answer.response);
+  // An engine that ends fails all that it has; at the next start there is another.
+  const bool failed = is_failure(answer.response) && waiting.failures++ < kRetries;
+  pausing_ = failed || is_refusal(answer.response);
+  if (!pausing_) return write(waiting.line, answer.response);
+  again_.push_back(std::move(waiting));
+  return {};
 }
 
 Status Batches::Run::run() {
@@ -407,14 +444,15 @@ Status Batches::Run::run() {
   }
 
   Status status;
-  bool full = false;  // the server refused the last line: send no more for a while
   while (!over()) {
-    if (!full) status = fill();
-    if (!status.ok() || (in_flight_.empty() && refused_.empty() && input_ended_)) break;
+    if (!pausing_) status = fill();
+    if (!status.ok() || (in_flight_.empty() && again_.empty() && input_ended_)) break;
     BatchAnswers::Answer answer;
-    const bool came = batch_.answers->take(answer, full ? kRetryPauseMs : kLookMs);
-    full = came && is_refusal(answer.response);
-    if (came) status = take(std::move(answer));
+    const bool came = batch_.answers->take(answer, pausing_ ? kRetryPauseMs : kLookMs);
+    pausing_ = false;
+    // What is told once the end has begun may be cut short by it.
+    if (!came || over()) continue;
+    status = take(answer);
     if (!status.ok()) break;
   }
   // Nobody waits for the rest; what still comes of it belongs to no run.

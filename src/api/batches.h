@@ -39,15 +39,19 @@ class Batches {
 
   // `files` outlives this, and so does what `send` uses.
   Batches(FileStore& files, Send send, const BatchOptions& options);
-  ~Batches();  // leaves what is under way
+  ~Batches();  // stop()
   Batches(const Batches&) = delete;
   Batches& operator=(const Batches&) = delete;
 
   // Goes on with what the store holds from earlier.
   Status start();
+  // For good: leaves what is under way, whose lines are sent again at the next start. Answers that
+  // come from now on are not written. Does not wait.
+  void stop();
 
   // The members input_file_id, endpoint, completion_window and metadata of a request; the batch as
-  // clients are told of it. kInvalidArgument says what is wrong.
+  // clients are told of it. kInvalidArgument says what is wrong. Where there are as many batches as
+  // may be, the oldest that is over is forgotten; kResourceExhausted when none is.
   Result<Json> create(const Json& request);
   // Nothing when there is none.
   std::optional<Json> find(const std::string& id);
@@ -64,6 +68,7 @@ class Batches {
   std::shared_ptr<Batch> next();
   void run(const std::shared_ptr<Batch>& batch);
   Status validate(Batch& batch);
+  Status make_room();
   Status keep(const Batch& batch);
   void set_status(Batch& batch, std::string_view status, std::string_view time_name);
   void wake();
@@ -78,6 +83,7 @@ class Batches {
   bool stopping_ = false;
   std::uint64_t created_ = 0;
   std::map<std::string, std::shared_ptr<Batch>> batches_;
+  const Batch* running_ = nullptr;  // the worker's; null: none
   std::thread worker_;
 };
 

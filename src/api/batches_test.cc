@@ -54,10 +54,11 @@ class FakeServer {
     }
     for (const auto& exchange : kept) exchange->respond(json_response("{}"));
   }
-  // The next requests are refused as a full server does.
-  void refuse_next(int count) {
+  // The next requests are refused as a full server does, or fail with another status.
+  void refuse_next(int count, int status = 503) {
     const std::lock_guard lock(mutex_);
     refusals_ = count;
+    refusal_status_ = status;
   }
   std::size_t gone() {
     const std::lock_guard lock(mutex_);
@@ -84,9 +85,10 @@ class FakeServer {
     }
     const bool refuses = refusals_ > 0;
     if (refuses) --refusals_;
+    const int status = refusal_status_;
     lock.unlock();
     if (refuses) {
-      exchange->respond(error_response(Refusal::of(503, "full")));
+      exchange->respond(error_response(Refusal::of(status, "no")));
     } else if (request.body.find("wrong") != std::string::npos) {
       exchange->respond(error_response(Refusal::semantic("no")));
     } else {
@@ -99,6 +101,7 @@ class FakeServer {
   bool holding_ = false;
   int answers_before_ = 0;
   int refusals_ = 0;
+  int refusal_status_ = 503;
   std::size_t gone_ = 0;
   std::vector<std::shared_ptr<http::Exchange>> kept_;
   std::multiset<std::string> asked_;
@@ -177,6 +180,78 @@ TEST_F(BatchesTest, AFullServerIsAskedAgain) {
   const Json made = batches.create(request(input.id)).value();
   const Json done = wait(batches, text(made, "id"), "completed");
   EXPECT_EQ(count(done, "completed"), 3);
+}
+
+TEST_F(BatchesTest, AServerThatFailsIsAskedAFewTimes) {
+  FileStore files(folder_, {});
+  Batches batches(files, server_.sender(), {.concurrency = 1});
+  const StoredFile input = files.add("in.jsonl", "batch", line("a") + line("b")).value();
+  server_.refuse_next(5, 500);  // four times a, once b
+  const Json made = batches.create(request(input.id)).value();
+  const Json done = wait(batches, text(made, "id"), "completed");
+  EXPECT_EQ(ids(files, text(done, "error_file_id")), std::set<std::string>{"a"});
+  EXPECT_EQ(ids(files, text(done, "output_file_id")), std::set<std::string>{"b"});
+  EXPECT_EQ(server_.asked().size(), 6U);
+}
+
+TEST_F(BatchesTest, AnswersHaveTheStoresLimits) {
+  const std::string lines = line("a") + line("b");
+  FileStore files(folder_, {.max_bytes = static_cast<std::int64_t>(lines.size()) + 10});
+  Batches batches(files, server_.sender(), {.concurrency = 1});
+  const StoredFile input = files.add("in.jsonl", "batch", lines).value();
+  const Json made = batches.create(request(input.id)).value();
+  const Json failed = wait(batches, text(made, "id"), "failed");
+  EXPECT_EQ(server_.asked().size(), 1U);
+}
+
+TEST_F(BatchesTest, TheOldestThatIsOverMakesRoom) {
+  FileStore files(folder_, {});
+  Batches batches(files, server_.sender(), {.concurrency = 1, .max_batches = 2});
+  const StoredFile input = files.add("in.jsonl", "batch", line("a")).value();
+  std::vector<std::string> made;
+  for (int i = 0; i < 3; ++i) {
+    made.push_back(text(batches.create(request(input.id)).value(), "id"));
+    wait(batches, made.back(), "completed");
+  }
+  EXPECT_FALSE(batches.find(made[0]).has_value());
+  EXPECT_TRUE(batches.find(made[1]).has_value());
+  EXPECT_EQ(files.records("batch_").value().size(), 2U);
+  server_.hold();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(batches.create(request(input.id)).ok());
+  EXPECT_EQ(batches.create(request(input.id)).status().code(), Code::kResourceExhausted);
+  server_.release();
+}
+
+TEST_F(BatchesTest, OneThatWaitsIsCancelledAtOnce) {
+  FileStore files(folder_, {});
+  Batches batches(files, server_.sender(), {.concurrency = 1});
+  const StoredFile input = files.add("in.jsonl", "batch", line("a")).value();
+  server_.hold();
+  ASSERT_TRUE(batches.create(request(input.id)).ok());
+  server_.wait_for_kept(1);
+  const std::string second = text(batches.create(request(input.id)).value(), "id");
+  EXPECT_EQ(text(*batches.cancel(second), "status"), "cancelled");
+  server_.release();
+}
+
+TEST_F(BatchesTest, WhatIsToldAfterTheEndHasBegunIsNoAnswer) {
+  std::string id;
+  {
+    FileStore files(folder_, {});
+    Batches batches(files, server_.sender(), {.concurrency = 2});
+    const StoredFile input = files.add("in.jsonl", "batch", line("a") + line("b")).value();
+    server_.hold();
+    id = text(batches.create(request(input.id)).value(), "id");
+    server_.wait_for_kept(2);
+    batches.stop();
+    server_.release();
+  }
+  FileStore files(folder_, {});
+  Batches batches(files, server_.sender(), {.concurrency = 1});
+  ASSERT_TRUE(batches.start().ok());
+  const Json done = wait(batches, id, "completed");
+  EXPECT_EQ(count(done, "completed"), 2);
+  EXPECT_EQ(server_.asked().size(), 4U);
 }
 
 TEST_F(BatchesTest, WrongLinesFailTheBatchAndAreNamed) {

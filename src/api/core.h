@@ -79,7 +79,10 @@ struct Core {
     }
   }
 
-  ~Core() { work.stop(); }  // before what its threads use goes
+  ~Core() {
+    batches.stop();  // first: what the queue drops is no answer to a line
+    work.stop();     // before what its threads use goes
+  }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 

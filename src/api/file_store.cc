@@ -104,7 +104,12 @@ Status FileStore::open_locked(bool make) {
     return {Code::kUnavailable, "another server uses the folder of stored files '" +
                                     folder_.string() + "'; give each its --file-storage-path"};
   }
-  FATHOM_RETURN_IF_ERROR(read_folder());
+  if (Status status = read_folder(); !status.ok()) {  // as if it had not been tried
+    ::close(std::exchange(lock_, -1));
+    files_.clear();
+    bytes_ = 0;
+    return status;
+  }
   opened_ = true;
   return {};
 }
@@ -181,7 +186,10 @@ Result<StoredFile> FileStore::add(std::string_view filename,
                   std::string(purpose.substr(0, kMaxNameBytes)), bytes,
                   static_cast<std::int64_t>(unix_time_s())};
   FATHOM_RETURN_IF_ERROR(write_whole(file.id, content));
-  FATHOM_RETURN_IF_ERROR(put(file));
+  if (Status status = put(file); !status.ok()) {
+    ::unlink(path(file.id).c_str());
+    return status;
+  }
   bytes_ += bytes;
   files_.emplace(file.id, file);
   return file;
@@ -250,6 +258,14 @@ Status FileStore::put_record(const std::string& name, const Json& value) {
   const std::lock_guard guard(mutex_);
   FATHOM_RETURN_IF_ERROR(open_locked(true));
   return write_whole(name + std::string(kRecordEnd), to_json(value));
+}
+
+Status FileStore::remove_record(const std::string& name) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  const std::filesystem::path record = folder_ / (name + std::string(kRecordEnd));
+  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return failure(record, "deleted");
+  return {};
 }
 
 Result<std::map<std::string, Json>> FileStore::records(std::string_view prefix) {

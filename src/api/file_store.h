@@ -62,6 +62,7 @@ class FileStore {
   // Small records of others: one JSON value for each name, written whole or not at all. Names are
   // "PREFIX_" and hexadecimal digits.
   Status put_record(const std::string& name, const Json& value);
+  Status remove_record(const std::string& name);  // one that is missing is removed already
   // All whose names begin with `prefix`; those that cannot be read are left out with a line in the
   // log.
   Result<std::map<std::string, Json>> records(std::string_view prefix);

@@ -5,6 +5,7 @@
 #include "api/core.h"
 #include "api/json_writer.h"
 #include "base/clock.h"
+#include "http/target.h"
 
 namespace fathom::api {
 
@@ -48,8 +49,7 @@ std::optional<Refusal> read_query(std::string_view target, LoadQuery& out) {
     rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
     const std::size_t equals = pair.find('=');
     const std::string_view name = pair.substr(0, equals);
-    const std::string_view value =
-        equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+    const std::string value = http::query_value(pair, name).value_or("");
     if (name == "include") {
       if (auto refusal = read_parts(value, out)) return refusal;
     } else if (name == "format") {

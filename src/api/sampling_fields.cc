@@ -56,9 +56,9 @@ void read_penalties(FieldReader& fields,
 wire::TokenId id_of_key(const std::string& key, std::int32_t vocab_size) {
   wire::TokenId id = -1;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-  const bool plain = error == std::errc() && end == key.data() + key.size() &&
+  const bool plain = error == std::errc() && end == key.data() + key.size() && key.front() != '-' &&
                      (key.front() != '0' || key.size() == 1);
-  return plain && id >= 0 && id < vocab_size ? id : -1;
+  return plain && id < vocab_size ? id : -1;
 }
 
 void read_logit_bias(FieldReader& fields,

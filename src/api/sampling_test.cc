@@ -168,6 +168,8 @@ TEST_P(Sampling, RefusesByNameAndValue) {
       {R"("presence_penalty":"x")", "presence_penalty: expected a number, was a string"},
       {R"("repetition_penalty":0)",
        "repetition_penalty: was 0, expected a number above 0, at most 2"},
+      {R"("logit_bias":{"0":1,"-0":2})",
+       R"(logit_bias: has the key "-0", expected token ids of the model: "0" to "319")"},
       {R"("logit_bias":[1])", "logit_bias: expected an object, was an array"},
       {R"("logit_bias":{"320":1})",
        R"(logit_bias: has the key "320", expected token ids of the model: "0" to "319")"},

@@ -96,6 +96,9 @@ std::vector<std::string> Service::unfinished_requests() const {
   return core_->registry.events().unfinished();
 }
 
-void Service::abort_all() { core_->registry.abort_all(); }
+void Service::abort_all() {
+  core_->batches.stop();  // an aborted answer is none
+  core_->registry.abort_all();
+}
 
 }  // namespace fathom::api

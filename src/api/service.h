@@ -133,7 +133,8 @@ class Service {
   // A line of JSON for each of them that the engine has, when the monitor keeps requests.
   std::vector<std::string> unfinished_requests() const;
 
-  // Asks the engine to end all of them: streams end with finish_reason "abort".
+  // Asks the engine to end all of them: streams end with finish_reason "abort". For the end of the
+  // server: batches stop, and go on at the next start.
   void abort_all();
 
  private:

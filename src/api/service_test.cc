@@ -243,6 +243,8 @@ TEST(Info, LoadsTellWhatIsAskedFor) {
             std::string::npos)
       << body;
   EXPECT_EQ(body.find("memory"), std::string::npos);
+  request.target = "/v1/loads?include=core%2Cmemory";
+  EXPECT_NE(rig.send(request)->wait().body.find(R"("memory":{)"), std::string::npos);
   EXPECT_NE(rig.ask("GET", "/v1/loads").body.find(R"("memory":{)"), std::string::npos);
   request.target = "/v1/loads?format=prometheus";
   EXPECT_NE(rig.send(request)->wait().body.find("sglang:num_running_reqs{dp_rank=\"0\"} 2\n"),

@@ -82,7 +82,6 @@ class Batch {
   Batch(api::LineFile input, api::ResultFile& output, const BatchServer& server, std::int64_t lines)
       : input_(std::move(input)), output_(output), server_(server), lines_(lines) {
     signals_.last_answer_ns = now_ns();
-    done_ = output_.answered().succeeded + output_.answered().failed;
     failed_ = output_.answered().failed;
   }
 
@@ -147,7 +146,10 @@ std::optional<Batch::Line> Batch::take() {
       request = invalid_argument("custom_id: '" + id + "' belongs to an earlier line already");
       id.clear();
     }
-    if (output_.answered().contains(id, input_.number())) continue;
+    if (output_.answered().contains(id, input_.number())) {
+      ++done_;
+      continue;
+    }
     return Line{taken_++, input_.number(), std::move(id), std::move(request)};
   }
   return std::nullopt;
@@ -217,7 +219,8 @@ void Batch::send_lines() {
 std::string Batch::progress(double seconds) const {
   constexpr std::int64_t kWidth = 24;
   std::ostringstream text;
-  const std::int64_t filled = lines_ == 0 ? kWidth : kWidth * done_ / lines_;
+  // Somebody may append to the input meanwhile.
+  const std::int64_t filled = done_ >= lines_ ? kWidth : kWidth * done_ / lines_;
   text << '[' << std::string(static_cast<std::size_t>(filled), '#')
        << std::string(static_cast<std::size_t>(kWidth - filled), '.') << "] " << done_ << "/"
        << lines_;
@@ -315,9 +318,11 @@ Result<int> run(const Options& options, std::ostream& err) {
     const Result<std::int64_t> found = batch_concurrency(server);
     if (!found.ok()) {
       return Status(found.status().code(),
-                    "no server answers at http://" + url->authority() + " (" +
-                        found.status().message() +
-                        "); start one with 'fathom serve', or name another with --url");
+                    found.status().code() == Code::kInvalidArgument
+                        ? found.status().message()
+                        : "no server answers at http://" + url->authority() + " (" +
+                              found.status().message() +
+                              "); start one with 'fathom serve', or name another with --url");
     }
     concurrency = *found;
   }

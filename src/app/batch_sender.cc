@@ -58,6 +58,10 @@ Result<std::int64_t> batch_concurrency(const BatchServer& server) {
   http::Client client(server.url);
   const Result<http::Response> response = client.send(request_to(server, "GET", "/server_info"));
   FATHOM_RETURN_IF_ERROR(response.status());
+  if (response->status == 401 || response->status == 403) {
+    return invalid_argument("the server at " + server.url.authority() + " answers " +
+                            std::to_string(response->status) + ": --api-key names its key");
+  }
   const Result<Json> info = parse_json(response->body);
   const std::int64_t most = info.ok() ? running_at_once(*info) : 0;
   if (response->status != 200 || most < 1) return kDefaultConcurrency;
@@ -86,6 +90,7 @@ Result<http::Response> BatchSender::send(const api::BatchLine& line) {
   request.body = line.body;
   std::int64_t failures = 0;
   std::int64_t wait_ms = 0;
+  std::int64_t failing_since_ns = 0;  // 0: not yet
   while (true) {
     Result<http::Response> response = client_.send(request);
     const Code code = response.status().code();
@@ -100,7 +105,10 @@ Result<http::Response> BatchSender::send(const api::BatchLine& line) {
         return response;
       }
     }
-    if (now_ns() - signals_.last_answer_ns > server_.give_up_s * kNsPerSecond) {
+    // An answer may take longer than give_up_s: the time of the first try does not count.
+    if (failing_since_ns == 0) failing_since_ns = now_ns();
+    const std::int64_t silent_since = std::max(failing_since_ns, signals_.last_answer_ns.load());
+    if (now_ns() - silent_since > server_.give_up_s * kNsPerSecond) {
       const std::string why = answer == nullptr ? response.status().message()
                                                 : "it answers " + std::to_string(answer->status);
       return Status(Code::kUnavailable, "the server at " + server_.url.authority() +

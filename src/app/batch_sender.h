@@ -16,7 +16,7 @@ struct BatchServer {
   std::string api_key;
   std::int64_t timeout_s = 3600;  // without a byte of an answer
   std::int64_t retries = 3;       // after answers of 500, 502 and 504
-  std::int64_t give_up_s = 600;   // without any answer to anyone of this run
+  std::int64_t give_up_s = 600;   // of trying again, without any answer to anyone of this run
 };
 
 // What the senders of a run share.
@@ -28,11 +28,12 @@ struct BatchSignals {
 };
 
 // How many requests keep the server at its limits: what /server_info says that it runs at once and
-// a quarter more, which wait there. 64 when it does not say. kUnavailable when nobody answers.
+// a quarter more, which wait there. 64 when it does not say. kUnavailable when nobody answers;
+// kInvalidArgument when the server wants another key, which no line could do without.
 Result<std::int64_t> batch_concurrency(const BatchServer& server);
 
 // Sends lines over one kept connection, trying again where that may help: as often as needed while
-// the server is full (429, 503) or away, until it was silent for give_up_s.
+// the server is full (429, 503) or away, until that has lasted for give_up_s.
 //
 // Threads: one at a time.
 class BatchSender {
