@@ -23,8 +23,12 @@ class StepGrammar final : public grammar::Grammar,
  public:
   static constexpr std::int32_t kClasses = 7;
 
-  StepGrammar(std::int32_t vocab, std::vector<grammar::TokenId> stops, int length, bool lies)
-      : vocab_(vocab), stops_(std::move(stops)), length_(length), lies_(lies) {}
+  StepGrammar(std::int32_t vocab,
+              std::vector<grammar::TokenId> stops,
+              int length,
+              bool lies,
+              bool slow)
+      : vocab_(vocab), stops_(std::move(stops)), length_(length), lies_(lies), slow_(slow) {}
 
   bool allows(std::int32_t state, grammar::TokenId token) const {
     const bool stop = std::find(stops_.begin(), stops_.end(), token) != stops_.end();
@@ -39,6 +43,7 @@ class StepGrammar final : public grammar::Grammar,
   std::vector<grammar::TokenId> stops_;
   std::int32_t length_;
   bool lies_;
+  bool slow_;
 };
 
 class StepMatcher final : public grammar::Matcher {
@@ -60,6 +65,7 @@ class StepMatcher final : public grammar::Matcher {
     return true;
   }
   bool finished() const override { return state_ > grammar_->length_; }
+  bool too_slow() const override { return grammar_->slow_ && state_ > 1; }
   void rollback(std::int32_t tokens) override { state_ -= tokens; }
 
  private:
@@ -137,14 +143,15 @@ class StepCompiler final : public grammar::Compiler {
 
   Result<std::shared_ptr<const grammar::Grammar>> grammar_of(const std::string& text) const {
     const bool lies = text.starts_with('!');
-    const char* const begin = text.data() + (lies ? 1 : 0);
+    const bool slow = text.starts_with('~');
+    const char* const begin = text.data() + (lies || slow ? 1 : 0);
     int length = 0;
     const auto [end, error] = std::from_chars(begin, text.data() + text.size(), length);
     if (error != std::errc() || end != text.data() + text.size() || length < 0) {
       return invalid_argument("the grammar is \"" + text + "\", expected a number");
     }
     return std::shared_ptr<const grammar::Grammar>(
-        std::make_shared<StepGrammar>(vocab_, stops_, length, lies));
+        std::make_shared<StepGrammar>(vocab_, stops_, length, lies, slow));
   }
 
   const std::int32_t vocab_;
