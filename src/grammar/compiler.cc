@@ -59,6 +59,12 @@ struct Job {
   Source source;
   std::string key;
   std::vector<std::pair<std::shared_ptr<Request>, Clock::time_point>> requests;  // and deadlines
+
+  // Whether anybody still has the handle of one of its requests.
+  bool wanted() const {
+    return std::any_of(requests.begin(), requests.end(),
+                       [](const auto& one) { return one.first.use_count() > 1; });
+  }
 };
 
 std::string key_of(const Source& source) {
@@ -188,8 +194,8 @@ class ThreadedCompiler final : public Compiler {
       if (ending_) return;
       const std::shared_ptr<Job> job = queue_.front();
       queue_.pop_front();
-      // Nobody waits any more: the deadline came first.
-      if (job->requests.empty()) {
+      // Nobody waits any more: the deadline came first, or those who asked have gone.
+      if (!job->wanted()) {
         jobs_.erase(job->key);
         continue;
       }

@@ -120,7 +120,8 @@ class Compiler {
 
   // Never waits; the compilation may be done at once (cached, or refused). `on_done` is called
   // once, from any thread and perhaps before this returns, when it is done; it must not call the
-  // compiler.
+  // compiler. A source whose compilations have all been let go of before its turn is not compiled,
+  // and nobody is called.
   virtual std::shared_ptr<Compilation> compile(const Source& source,
                                                std::function<void()> on_done) = 0;
   virtual CompilerCounts counts() const = 0;

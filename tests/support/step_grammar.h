@@ -17,7 +17,8 @@
 namespace fathom::test_support {
 
 // The source "N": N tokens, the i-th of them (from 0) with an id of i modulo kClasses, then a stop
-// token. Stop tokens are no others. The source "!N" has a matcher that allows more than it accepts.
+// token. Stop tokens are no others. The source "!N" has a matcher that allows more than it accepts,
+// that of "~N" is too slow when it has taken two.
 class StepGrammar final : public grammar::Grammar,
                           public std::enable_shared_from_this<StepGrammar> {
  public:
