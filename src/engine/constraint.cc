@@ -56,7 +56,7 @@ Status advance_constraint(Sequence& sequence, wire::TokenId token) {
   }
   const bool taken = sequence.matcher->accept(token);
   if (sequence.matcher->too_slow() && !sequence.matcher->finished()) {
-    return {Code::kResourceExhausted, "the request's grammar is too slow to go on with"};
+    return {Code::kInvalidArgument, "the request's grammar is too slow to go on with"};
   }
   if (taken) return {};
   return {Code::kInternal,

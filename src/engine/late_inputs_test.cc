@@ -346,7 +346,7 @@ TEST_P(LateInputs, AGrammarThatIsTooSlowEndsItsAnswerAlone) {
   const wire::RequestId other = engine.submit(constrained("30"));
   const wire::TokenOutput output = engine.wait(slow);
   EXPECT_EQ(output.finish, Finish::kAbort);
-  EXPECT_EQ(output.error.code(), Code::kResourceExhausted);
+  EXPECT_EQ(output.error.code(), Code::kInvalidArgument);
   EXPECT_EQ(output.tokens.size(), 2U);
   EXPECT_EQ(engine.wait(other).finish, Finish::kStop);
   EXPECT_EQ(engine.load().pages_used, 0);

@@ -81,18 +81,7 @@ class Walk {
       return item(something());
     }
     if (c == '[') return skip_class();
-    if (c == '(') {
-      if (!ebnf_ && text_.substr(at_, 2) == "(?" && text_.substr(at_, 3) != "(?:") {
-        return refused(at_, "groups that begin with (? are not supported, but for (?:");
-      }
-      flush();
-      open_.emplace_back();
-      ++at_;
-      if (open_.size() > static_cast<std::size_t>(max_depth_) + 1) {
-        return refused(at_ - 1, "brackets nest deeper than " + std::to_string(max_depth_));
-      }
-      return {};
-    }
+    if (c == '(') return open();
     if (c == ')') {
       flush();
       ++at_;
@@ -114,6 +103,19 @@ class Walk {
       return {};
     }
     return item(!ebnf_ && (c == '^' || c == '$') ? Group() : something());
+  }
+
+  Status open() {
+    if (!ebnf_ && text_.substr(at_, 2) == "(?" && text_.substr(at_, 3) != "(?:") {
+      return refused(at_, "groups that begin with (? are not supported, but for (?:");
+    }
+    flush();
+    open_.emplace_back();
+    ++at_;
+    if (open_.size() > static_cast<std::size_t>(max_depth_) + 1) {
+      return refused(at_ - 1, "brackets nest deeper than " + std::to_string(max_depth_));
+    }
+    return {};
   }
 
   // Sets `next` as the item that a count may follow.
