@@ -109,7 +109,7 @@ class Cache {
 
 class ThreadedCompiler final : public Compiler {
  public:
-  ThreadedCompiler(CompilerOptions options, std::unique_ptr<Library> library)
+  ThreadedCompiler(const CompilerOptions& options, std::unique_ptr<Library> library)
       : max_source_bytes_(options.max_source_bytes),
         max_waiting_(options.max_waiting),
         max_wait_(options.max_wait),

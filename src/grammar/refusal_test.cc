@@ -156,6 +156,7 @@ TEST_F(Refusals, RepeatNothingThatMayBeEmptyManyTimes) {
 
 TEST(TooSlow, IsFoundWithAPartOfTheVocabulary) {
   std::vector<std::string> words;
+  words.reserve(40000);
   for (int i = 0; i < 40000; ++i) {
     words.push_back(std::string(static_cast<std::size_t>(i % 9), static_cast<char>('a' + i % 23)) +
                     std::to_string(i));
