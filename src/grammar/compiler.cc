@@ -283,7 +283,7 @@ Result<std::unique_ptr<Compiler>> Compiler::create(CompilerOptions options) {
   if (!library.ok()) return library.status();
   options.token_bytes = {};
   return std::unique_ptr<Compiler>(
-      std::make_unique<ThreadedCompiler>(std::move(options), std::move(*library)));
+      std::make_unique<ThreadedCompiler>(options, std::move(*library)));
 }
 
 }  // namespace fathom::grammar
