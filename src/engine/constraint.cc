@@ -54,7 +54,11 @@ Status advance_constraint(Sequence& sequence, wire::TokenId token) {
     sequence.constrained = token == sequence.request.constraint.begins_after;
     return {};
   }
-  if (sequence.matcher->accept(token)) return {};
+  const bool taken = sequence.matcher->accept(token);
+  if (sequence.matcher->too_slow() && !sequence.matcher->finished()) {
+    return {Code::kInvalidArgument, "the request's grammar is too slow to go on with"};
+  }
+  if (taken) return {};
   return {Code::kInternal,
           "token " + std::to_string(token) + " was drawn, which the grammar does not allow"};
 }

@@ -20,7 +20,8 @@ Status ask_for_constraint(grammar::Compiler* compiler,
 // sequence.compilation->done().
 Status take_constraint(Sequence& sequence);
 
-// The answer has another token. kInternal when the grammar did not allow it.
+// The answer has another token. kInternal when the grammar did not allow it, kInvalidArgument
+// when its next steps would hold up other answers.
 Status advance_constraint(Sequence& sequence, wire::TokenId token);
 
 // Whether the constraint ends the answer.

@@ -340,6 +340,18 @@ TEST_P(LateInputs, AGrammarsEndComesBeforeALeastLength) {
   expect_steps(output.tokens, 0, 3);
 }
 
+TEST_P(LateInputs, AGrammarThatIsTooSlowEndsItsAnswerAlone) {
+  EngineRunner engine(kFolder, small_engine());
+  const wire::RequestId slow = engine.submit(constrained("~30"));
+  const wire::RequestId other = engine.submit(constrained("30"));
+  const wire::TokenOutput output = engine.wait(slow);
+  EXPECT_EQ(output.finish, Finish::kAbort);
+  EXPECT_EQ(output.error.code(), Code::kInvalidArgument);
+  EXPECT_EQ(output.tokens.size(), 2U);
+  EXPECT_EQ(engine.wait(other).finish, Finish::kStop);
+  EXPECT_EQ(engine.load().pages_used, 0);
+}
+
 TEST_P(LateInputs, ATokenThatTheGrammarDoesNotAcceptIsABug) {
   EngineRunner engine(kFolder, small_engine());
   const wire::TokenOutput output = engine.wait(engine.submit(constrained("!1")));

@@ -59,6 +59,12 @@ struct Job {
   Source source;
   std::string key;
   std::vector<std::pair<std::shared_ptr<Request>, Clock::time_point>> requests;  // and deadlines
+
+  // Whether anybody still has the handle of one of its requests.
+  bool wanted() const {
+    return std::any_of(requests.begin(), requests.end(),
+                       [](const auto& one) { return one.first.use_count() > 1; });
+  }
 };
 
 std::string key_of(const Source& source) {
@@ -103,7 +109,7 @@ class Cache {
 
 class ThreadedCompiler final : public Compiler {
  public:
-  ThreadedCompiler(CompilerOptions options, std::unique_ptr<Library> library)
+  ThreadedCompiler(const CompilerOptions& options, std::unique_ptr<Library> library)
       : max_source_bytes_(options.max_source_bytes),
         max_waiting_(options.max_waiting),
         max_wait_(options.max_wait),
@@ -188,8 +194,8 @@ class ThreadedCompiler final : public Compiler {
       if (ending_) return;
       const std::shared_ptr<Job> job = queue_.front();
       queue_.pop_front();
-      // Nobody waits any more: the deadline came first.
-      if (job->requests.empty()) {
+      // Nobody waits any more: the deadline came first, or those who asked have gone.
+      if (!job->wanted()) {
         jobs_.erase(job->key);
         continue;
       }
@@ -277,7 +283,7 @@ Result<std::unique_ptr<Compiler>> Compiler::create(CompilerOptions options) {
   if (!library.ok()) return library.status();
   options.token_bytes = {};
   return std::unique_ptr<Compiler>(
-      std::make_unique<ThreadedCompiler>(std::move(options), std::move(*library)));
+      std::make_unique<ThreadedCompiler>(options, std::move(*library)));
 }
 
 }  // namespace fathom::grammar

@@ -57,6 +57,10 @@ class Matcher {
   // Whether a stop token was accepted.
   virtual bool finished() const = 0;
 
+  // Whether a mask or a token has taken so much processor time (a quarter of a second) that the
+  // answer should be given up. A step cannot be stopped, and later ones take longer.
+  virtual bool too_slow() const { return false; }
+
   // Takes back the last `tokens` accepted ones. Requires that many were accepted since the start
   // and tokens <= kMaxRollback.
   virtual void rollback(std::int32_t tokens) = 0;
@@ -94,8 +98,8 @@ class Compilation {
   virtual ~Compilation() = default;
   // Whether result() is there; once true it stays so. True, too, when it took longer than max_wait.
   virtual bool done() const = 0;
-  // kInvalidArgument: the source is wrong, and where. kResourceExhausted: the bounds. Requires
-  // done().
+  // kInvalidArgument: the source is wrong, and where, or too slow. kResourceExhausted: the bounds.
+  // Requires done().
   virtual Result<std::shared_ptr<const Grammar>> result() const = 0;
 };
 
@@ -116,7 +120,8 @@ class Compiler {
 
   // Never waits; the compilation may be done at once (cached, or refused). `on_done` is called
   // once, from any thread and perhaps before this returns, when it is done; it must not call the
-  // compiler.
+  // compiler. A source whose compilations have all been let go of before its turn is not compiled,
+  // and nobody is called.
   virtual std::shared_ptr<Compilation> compile(const Source& source,
                                                std::function<void()> on_done) = 0;
   virtual CompilerCounts counts() const = 0;

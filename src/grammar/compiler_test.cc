@@ -89,8 +89,9 @@ TEST(Compiler, RefusesMoreThanMayWait) {
   options.max_waiting = 1;
   const auto compiler = make(options);
   int refused = 0;
+  std::vector<std::shared_ptr<Compilation>> all;
   for (int i = 0; i < 4; ++i) {
-    const auto one = compiler->compile(slow_source(i), {});
+    const auto one = all.emplace_back(compiler->compile(slow_source(i), {}));
     if (one->done() && !one->result().ok()) {
       ++refused;
       EXPECT_EQ(one->result().status().code(), Code::kResourceExhausted);
@@ -110,6 +111,18 @@ TEST(Compiler, EndsAWaitAtItsDeadline) {
   EXPECT_EQ(result.status().code(), Code::kResourceExhausted);
   EXPECT_EQ(result.status().message(), "the grammar was not compiled within 1 ms");
   EXPECT_EQ(compiler->counts().timeouts, 1);
+}
+
+TEST(Compiler, LeavesOutWhatNobodyWaitsForAnyMore) {
+  const auto compiler = make(byte_vocabulary());
+  std::atomic<int> called{0};
+  const auto first = compiler->compile(slow_source(0), {});
+  for (int i = 1; i < 200; ++i) {
+    static_cast<void>(compiler->compile(slow_source(i), [&] { ++called; }));
+  }
+  EXPECT_TRUE(compile_now(*compiler, {Kind::kRegex, "a"}).ok());
+  // The thread may have been at some of them when they were let go of.
+  EXPECT_LE(called, 20);
 }
 
 TEST(Compiler, TellsWhoWaitsWhenItEnds) {

@@ -17,6 +17,7 @@
 #include "grammar/json_schema.h"
 #include "grammar/repetition.h"
 #include "grammar/structural_tag.h"
+#include "grammar/trial.h"
 
 namespace fathom::grammar {
 namespace {
@@ -81,7 +82,9 @@ class LibraryMatcher final : public Matcher {
     tensor.ndim = 1;
     tensor.dtype = {kDLInt, 32, 1};
     tensor.shape = &size;
+    const std::int64_t begin = processor_ns();
     const bool needed = guarded([&] { return matcher_.FillNextTokenBitmask(&tensor); }, mask);
+    too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
     // The last word's bits past the vocabulary stand for nothing.
     if (vocab_size_ % 32 != 0) mask.back() &= (1U << (vocab_size_ % 32)) - 1U;
     if (std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; })) {
@@ -103,12 +106,17 @@ class LibraryMatcher final : public Matcher {
       ended_dead_ = std::binary_search(stop_tokens_.begin(), stop_tokens_.end(), token);
       return ended_dead_;
     }
+    const std::int64_t begin = processor_ns();
     try {
-      return matcher_.AcceptToken(token);
+      const bool taken = matcher_.AcceptToken(token);
+      too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
+      return taken;
     } catch (const std::exception&) {
       return false;
     }
   }
+
+  bool too_slow() const override { return too_slow_; }
 
   bool finished() const override { return ended_dead_ || matcher_.IsTerminated(); }
 
@@ -140,6 +148,7 @@ class LibraryMatcher final : public Matcher {
   xgrammar::GrammarMatcher matcher_;
   std::int32_t vocab_size_;
   std::vector<TokenId> stop_tokens_;  // ascending
+  bool too_slow_ = false;
   bool dead_end_ = false;
   bool ended_dead_ = false;  // by a stop token at a dead end, which matcher_ does not know
 };
@@ -201,12 +210,13 @@ Status check_pattern(const SchemaPattern& pattern, int max_depth, std::int64_t& 
 
 class XgrammarLibrary final : public Library {
  public:
-  XgrammarLibrary(const CompilerOptions& options, xgrammar::TokenizerInfo vocabulary)
+  XgrammarLibrary(const CompilerOptions& options, xgrammar::TokenizerInfo vocabulary, Trial trial)
       : vocab_size_(options.vocab_size),
         stop_tokens_(sorted(options.stop_tokens)),
         max_source_bytes_(options.max_source_bytes),
         max_depth_(options.max_depth),
         vocabulary_(std::move(vocabulary)),
+        trial_(std::move(trial)),
         // One thread: compilations run beside each other instead. Our cache knows our limits.
         compiler_(vocabulary_, /*max_threads=*/1, /*cache_enabled=*/false) {}
 
@@ -215,6 +225,7 @@ class XgrammarLibrary final : public Library {
     try {
       Result<xgrammar::Grammar> grammar = read(source);
       if (!grammar.ok()) return grammar.status();
+      FATHOM_RETURN_IF_ERROR(trial_.run(*grammar));
       xgrammar::CompiledGrammar compiled = compiler_.CompileGrammar(*grammar);
       if (!library_warning.empty()) return invalid_argument(clean(library_warning));
       const std::size_t bytes = compiled.MemorySizeBytes() + source.text.size();
@@ -300,6 +311,7 @@ class XgrammarLibrary final : public Library {
   std::size_t max_source_bytes_;
   int max_depth_;
   xgrammar::TokenizerInfo vocabulary_;
+  Trial trial_;
   mutable xgrammar::GrammarCompiler compiler_;  // its calls may run at once
 };
 
@@ -328,7 +340,8 @@ Result<std::unique_ptr<Library>> Library::create(const CompilerOptions& options)
   try {
     xgrammar::TokenizerInfo info(vocabulary, xgrammar::VocabType::RAW, options.vocab_size,
                                  sorted(options.stop_tokens));
-    return std::unique_ptr<Library>(std::make_unique<XgrammarLibrary>(options, std::move(info)));
+    return std::unique_ptr<Library>(std::make_unique<XgrammarLibrary>(
+        options, std::move(info), Trial(vocabulary, options.stop_tokens)));
   } catch (const std::exception& e) {
     return Status(Code::kInternal, std::string("grammar: ") + e.what());
   }

@@ -137,5 +137,41 @@ TEST_F(Refusals, BoundEverySource) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
 }
 
+TEST_F(Refusals, RepeatNothingThatMayBeEmptyManyTimes) {
+  for (const char* regex :
+       {"(.?){0,100}", "(a*b?){9}", "(a|)*{5,}", "((a{0,9})|b){0,5}", "(^){9}"}) {
+    EXPECT_TRUE(why(Kind::kRegex, regex).find("of what may be empty") != std::string::npos)
+        << regex;
+  }
+  for (const char* regex :
+       {"(.?){0,4}", "(a?b){0,100}", "(a|b){100}", "(a+){0,100}", "a?(b{1,9}c)"}) {
+    EXPECT_EQ(why(Kind::kRegex, regex), "taken") << regex;
+  }
+  EXPECT_NE(why(Kind::kEbnf, "root ::= a{9}\na ::= b | \"x\"\nb ::= \"\" | c\nc ::= \"c\""),
+            "taken");
+  EXPECT_NE(why(Kind::kEbnf, "root ::= /a?/{9}"), "taken");
+  EXPECT_EQ(why(Kind::kEbnf, "root ::= a{9}\na ::= b | \"x\"\nb ::= \"b\" c\nc ::= \"\" | c"),
+            "taken");
+}
+
+TEST(TooSlow, IsFoundWithAPartOfTheVocabulary) {
+  std::vector<std::string> words;
+  words.reserve(40000);
+  for (int i = 0; i < 40000; ++i) {
+    words.push_back(std::string(static_cast<std::size_t>(i % 9), static_cast<char>('a' + i % 23)) +
+                    std::to_string(i));
+  }
+  const auto compiler = std::move(Compiler::create(byte_vocabulary(words))).value();
+  std::string many_ways;
+  for (int i = 0; i < 100; ++i) many_ways += ".?";
+
+  const auto refused = compile_now(*compiler, {Kind::kRegex, many_ways});
+
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+  EXPECT_TRUE(refused.status().message().starts_with("the grammar is too slow: "));
+  EXPECT_TRUE(compile_now(*compiler, {Kind::kRegex, "[a-z]+[0-9]*"}).ok());
+}
+
 }  // namespace
 }  // namespace fathom::grammar

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fathom::grammar {
@@ -19,13 +21,21 @@ struct Group {
   std::int64_t product = 1;  // the largest product of counts within
   // References to rules: a product each, as far as this group knows it.
   std::map<std::string, std::int64_t> references;
+  bool may_be_empty = true;   // the alternative that is being read
+  bool one_is_empty = false;  // one of those before it may be
 
   void add(const Group& other) {
     product = std::max(product, other.product);
+    may_be_empty = may_be_empty && other.may_be_empty;
     for (const auto& [name, weight] : other.references) {
       std::int64_t& mine = references[name];
       mine = std::max(mine, weight);
     }
+  }
+  void end_alternative() { one_is_empty = one_is_empty || std::exchange(may_be_empty, true); }
+  void end() {
+    end_alternative();
+    may_be_empty = std::exchange(one_is_empty, false);
   }
   void repeat(std::int64_t count) {
     constexpr std::int64_t kLarge = kMaxRepetition * 10;
@@ -33,6 +43,13 @@ struct Group {
     for (auto& [name, weight] : references) weight = std::min(weight * count, kLarge);
   }
 };
+
+// An item that takes a byte at least.
+Group something() {
+  Group group;
+  group.may_be_empty = false;
+  return group;
+}
 
 bool is_name(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.';
@@ -42,8 +59,9 @@ bool is_name(char c) {
 // library refuses such a text.
 class Walk {
  public:
-  Walk(std::string_view text, int max_depth, bool ebnf)
-      : text_(text), max_depth_(max_depth), ebnf_(ebnf) {}
+  // `empty_rules`: of a grammar, those that are known to match the empty text.
+  Walk(std::string_view text, int max_depth, bool ebnf, const std::set<std::string>& empty_rules)
+      : text_(text), max_depth_(max_depth), ebnf_(ebnf), empty_rules_(empty_rules) {}
 
   Status run() {
     open_.emplace_back();
@@ -60,21 +78,10 @@ class Walk {
     const char c = text_[at_];
     if (c == '\\') {
       at_ += 2;
-      return item({});
+      return item(something());
     }
     if (c == '[') return skip_class();
-    if (c == '(') {
-      if (!ebnf_ && text_.substr(at_, 2) == "(?" && text_.substr(at_, 3) != "(?:") {
-        return refused(at_, "groups that begin with (? are not supported, but for (?:");
-      }
-      flush();
-      open_.emplace_back();
-      ++at_;
-      if (open_.size() > static_cast<std::size_t>(max_depth_) + 1) {
-        return refused(at_ - 1, "brackets nest deeper than " + std::to_string(max_depth_));
-      }
-      return {};
-    }
+    if (c == '(') return open();
     if (c == ')') {
       flush();
       ++at_;
@@ -88,8 +95,27 @@ class Walk {
     }
     ++at_;
     const bool blank = ebnf_ && std::isspace(static_cast<unsigned char>(c)) != 0;
+    if (c == '*' || c == '?') last_.may_be_empty = true;
     if (c == '*' || c == '+' || c == '?' || blank) return {};
-    return item({});
+    if (c == '|') {
+      flush();
+      open_.back().end_alternative();
+      return {};
+    }
+    return item(!ebnf_ && (c == '^' || c == '$') ? Group() : something());
+  }
+
+  Status open() {
+    if (!ebnf_ && text_.substr(at_, 2) == "(?" && text_.substr(at_, 3) != "(?:") {
+      return refused(at_, "groups that begin with (? are not supported, but for (?:");
+    }
+    flush();
+    open_.emplace_back();
+    ++at_;
+    if (open_.size() > static_cast<std::size_t>(max_depth_) + 1) {
+      return refused(at_ - 1, "brackets nest deeper than " + std::to_string(max_depth_));
+    }
+    return {};
   }
 
   // Sets `next` as the item that a count may follow.
@@ -105,6 +131,7 @@ class Walk {
   void close() {
     Group done = std::move(open_.back());
     open_.pop_back();
+    done.end();
     last_ = std::move(done);
   }
 
@@ -117,7 +144,7 @@ class Walk {
       first = false;
     }
     ++at_;
-    return item({});
+    return item(something());
   }
 
   Status skip_quoted(char quote) {
@@ -131,11 +158,13 @@ class Walk {
       at_ += text_[at_] == '\\' ? 2 : 1;
     }
     ++at_;
+    const std::string_view inside = text_.substr(begin + 1, std::max(at_, begin + 2) - begin - 2);
+    Group quoted;
+    quoted.may_be_empty = inside.empty();
     if (quote == '/') {
-      const std::string_view inside = text_.substr(begin + 1, std::max(at_, begin + 2) - begin - 2);
-      FATHOM_RETURN_IF_ERROR(check_regex(inside, max_depth_));
+      FATHOM_RETURN_IF_ERROR(check_regex(inside, max_depth_, nullptr, &quoted.may_be_empty));
     }
-    return item({});
+    return item(std::move(quoted));
   }
 
   Status name() {
@@ -155,11 +184,15 @@ class Walk {
     }
     Group reference;
     reference.references[word] = 1;
+    reference.may_be_empty = empty_rules_.contains(word);
     return item(std::move(reference));
   }
 
   void finish_rule() {
-    rules_[rule_].add(open_.front());
+    open_.front().end();
+    if (const auto [rule, added] = rules_.try_emplace(rule_, open_.front()); !added) {
+      rule->second.add(open_.front());
+    }
     open_.assign(1, {});
   }
 
@@ -169,25 +202,33 @@ class Walk {
     std::size_t end = text_.find('}', begin);
     if (end == std::string_view::npos || end - begin > 64) {
       ++at_;
-      return item({});
+      return item(something());
     }
     std::int64_t largest = 0;
+    std::int64_t smallest = -1;
     std::int64_t number = 0;
     for (const char c : text_.substr(begin + 1, end - begin - 1)) {
       if (c == ',') {
+        if (smallest < 0) smallest = number;
         number = 0;
       } else if (c >= '0' && c <= '9') {
         number = std::min<std::int64_t>(number * 10 + (c - '0'), kMaxRepetition + 1);
         largest = std::max(largest, number);
       } else if (c != ' ') {
         ++at_;
-        return item({});
+        return item(something());
       }
     }
     at_ = end + 1;
     if (largest > kMaxRepetition) {
       return refused(begin, "repetition of more than " + std::to_string(kMaxRepetition));
     }
+    if (smallest < 0) smallest = number;
+    if (last_.may_be_empty && largest > kMaxEmptyRepetition) {
+      return refused(begin, "repetition of more than " + std::to_string(kMaxEmptyRepetition) +
+                                " of what may be empty");
+    }
+    last_.may_be_empty = last_.may_be_empty || smallest == 0;
     const bool nested = last_.product > 1;
     last_.repeat(std::max<std::int64_t>(largest, 1));
     if (nested && last_.product > kMaxNestedRepetition) {
@@ -200,6 +241,7 @@ class Walk {
   std::string_view text_;
   int max_depth_;
   bool ebnf_;
+  const std::set<std::string>& empty_rules_;
   std::size_t at_ = 0;
   std::vector<Group> open_;
   Group last_;
@@ -250,18 +292,36 @@ class Weights {
 
 }  // namespace
 
-Status check_regex(std::string_view regex, int max_depth, std::int64_t* product) {
-  Walk walk(regex, max_depth, false);
+Status check_regex(std::string_view regex, int max_depth, std::int64_t* product, bool* empty) {
+  const std::set<std::string> no_rules;
+  Walk walk(regex, max_depth, false, no_rules);
   FATHOM_RETURN_IF_ERROR(walk.run());
+  if (empty != nullptr) *empty = walk.rules().begin()->second.may_be_empty;
   if (product != nullptr) *product = walk.rules().begin()->second.product;
   return {};
 }
 
 Status check_ebnf(std::string_view ebnf, int max_depth) {
-  Walk walk(ebnf, max_depth, true);
-  FATHOM_RETURN_IF_ERROR(walk.run());
-  Weights weights(walk.rules());
-  for (const auto& [name, group] : walk.rules()) {
+  // Which rules may be empty, each walk knowing more of them.
+  constexpr int kMaxWalks = 16;
+  std::set<std::string> empty_rules;
+  std::map<std::string, Group> rules;
+  for (int walks = 0;; ++walks) {
+    if (walks == kMaxWalks) {
+      return invalid_argument("a rule may be empty through more than " + std::to_string(kMaxWalks) +
+                              " others");
+    }
+    Walk walk(ebnf, max_depth, true, empty_rules);
+    FATHOM_RETURN_IF_ERROR(walk.run());
+    rules = walk.rules();
+    const std::size_t known = empty_rules.size();
+    for (const auto& [name, group] : rules) {
+      if (group.may_be_empty) empty_rules.insert(name);
+    }
+    if (empty_rules.size() == known) break;
+  }
+  Weights weights(rules);
+  for (const auto& [name, group] : rules) {
     weights.of(name);
     if (weights.nested_too_much()) {
       return invalid_argument("rule \"" + name +

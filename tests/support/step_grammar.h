@@ -17,14 +17,19 @@
 namespace fathom::test_support {
 
 // The source "N": N tokens, the i-th of them (from 0) with an id of i modulo kClasses, then a stop
-// token. Stop tokens are no others. The source "!N" has a matcher that allows more than it accepts.
+// token. Stop tokens are no others. The source "!N" has a matcher that allows more than it accepts,
+// that of "~N" is too slow when it has taken two.
 class StepGrammar final : public grammar::Grammar,
                           public std::enable_shared_from_this<StepGrammar> {
  public:
   static constexpr std::int32_t kClasses = 7;
 
-  StepGrammar(std::int32_t vocab, std::vector<grammar::TokenId> stops, int length, bool lies)
-      : vocab_(vocab), stops_(std::move(stops)), length_(length), lies_(lies) {}
+  StepGrammar(std::int32_t vocab,
+              std::vector<grammar::TokenId> stops,
+              int length,
+              bool lies,
+              bool slow)
+      : vocab_(vocab), stops_(std::move(stops)), length_(length), lies_(lies), slow_(slow) {}
 
   bool allows(std::int32_t state, grammar::TokenId token) const {
     const bool stop = std::find(stops_.begin(), stops_.end(), token) != stops_.end();
@@ -39,6 +44,7 @@ class StepGrammar final : public grammar::Grammar,
   std::vector<grammar::TokenId> stops_;
   std::int32_t length_;
   bool lies_;
+  bool slow_;
 };
 
 class StepMatcher final : public grammar::Matcher {
@@ -60,6 +66,7 @@ class StepMatcher final : public grammar::Matcher {
     return true;
   }
   bool finished() const override { return state_ > grammar_->length_; }
+  bool too_slow() const override { return grammar_->slow_ && state_ > 1; }
   void rollback(std::int32_t tokens) override { state_ -= tokens; }
 
  private:
@@ -137,14 +144,15 @@ class StepCompiler final : public grammar::Compiler {
 
   Result<std::shared_ptr<const grammar::Grammar>> grammar_of(const std::string& text) const {
     const bool lies = text.starts_with('!');
-    const char* const begin = text.data() + (lies ? 1 : 0);
+    const bool slow = text.starts_with('~');
+    const char* const begin = text.data() + (lies || slow ? 1 : 0);
     int length = 0;
     const auto [end, error] = std::from_chars(begin, text.data() + text.size(), length);
     if (error != std::errc() || end != text.data() + text.size() || length < 0) {
       return invalid_argument("the grammar is \"" + text + "\", expected a number");
     }
     return std::shared_ptr<const grammar::Grammar>(
-        std::make_shared<StepGrammar>(vocab_, stops_, length, lies));
+        std::make_shared<StepGrammar>(vocab_, stops_, length, lies, slow));
   }
 
   const std::int32_t vocab_;
