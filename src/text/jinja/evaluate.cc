@@ -55,7 +55,7 @@ Value Evaluator::evaluate_at(const Expression& expression) {
     case ExpressionKind::kNegative:
       return negate(budget_, operand(0));
     case ExpressionKind::kPositive: {
-      const Value value = operand(0);
+      Value value = operand(0);
       if (value.is(Kind::kBool)) return Value::integer(value.as_int());
       if (!value.is_numeric())
         return fail("\"+\" does not work on a " + std::string(type_name(value)));
@@ -338,10 +338,15 @@ Slots bind(Budget& budget,
            std::initializer_list<std::string_view> names,
            std::size_t required) {
   Slots slots(names.size(), nullptr);
-  const std::string caller(what);
+  const std::string caller = std::string(what) + ": ";
+  const auto fail = [&](std::string_view before, std::string_view name, std::string_view behind) {
+    std::string message = caller;
+    message.append(before).append("\"").append(name).append("\"").append(behind);
+    budget.fail(message);
+  };
   const std::size_t given = arguments.positional.size();
   if (given > names.size()) {
-    budget.fail(caller + ": takes at most " + std::to_string(names.size()) + " arguments, got " +
+    budget.fail(caller + "takes at most " + std::to_string(names.size()) + " arguments, got " +
                 std::to_string(given));
   }
   for (std::size_t i = 0; i < std::min(given, names.size()); ++i) {
@@ -350,18 +355,18 @@ Slots bind(Budget& budget,
   for (const auto& [name, value] : arguments.named) {
     const auto* const place = std::find(names.begin(), names.end(), name);
     if (place == names.end()) {
-      budget.fail(caller + ": has no parameter \"" + name + "\"");
+      fail("has no parameter ", name, "");
       continue;
     }
     const Value*& slot = slots[static_cast<std::size_t>(place - names.begin())];
-    if (slot != nullptr) budget.fail(caller + ": \"" + name + "\" is given twice");
+    if (slot != nullptr) fail("", name, " is given twice");
     slot = &value;
   }
   for (std::size_t i = 0; i < required; ++i) {
     if (slots[i] != nullptr) continue;
-    budget.fail(caller + ": needs \"" + std::string(names.begin()[i]) + "\"");
-    static const Value kNone;
-    slots[i] = &kNone;  // so that callers may look
+    fail("needs ", names.begin()[i], "");
+    static const Value none;
+    slots[i] = &none;  // so that callers may look
   }
   return slots;
 }

@@ -282,6 +282,7 @@ void Evaluator::execute_macro(const Statement& statement) {
   set(statement.macro->id, Value::macro(&macros_.back()));
 }
 
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one part for each kind of argument
 bool Evaluator::bind_macro(const MacroSyntax& syntax, const Arguments& arguments) {
   const auto given = [&](std::size_t i) -> const Value* {
     if (i < arguments.positional.size()) return &arguments.positional[i];

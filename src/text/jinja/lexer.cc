@@ -117,7 +117,8 @@ void Lexer::read_data() {
   if (read_raw(begin)) return;
   const char type = rest_[begin + 1];
   std::size_t tag = begin + 2;
-  const char sign = tag < rest_.size() && (rest_[tag] == '-' || rest_[tag] == '+') ? rest_[tag] : 0;
+  const char sign =
+      tag < rest_.size() && (rest_[tag] == '-' || rest_[tag] == '+') ? rest_[tag] : '\0';
   if (sign != 0) ++tag;
   add_data(rest_.substr(0, begin), sign, type != '{');
   skip(tag);
@@ -145,7 +146,7 @@ bool Lexer::read_raw(std::size_t begin) {
   if (!at(begin, kBlockBegin)) return false;
   std::size_t place = begin + kBlockBegin.size();
   const char sign =
-      place < rest_.size() && (rest_[place] == '-' || rest_[place] == '+') ? rest_[place] : 0;
+      place < rest_.size() && (rest_[place] == '-' || rest_[place] == '+') ? rest_[place] : '\0';
   if (sign != 0) ++place;
   place += space_at(place);
   if (!at(place, "raw")) return false;
@@ -169,7 +170,7 @@ bool Lexer::read_raw(std::size_t begin) {
     }
     std::size_t tail = end + kBlockBegin.size();
     const char end_sign =
-        tail < rest_.size() && (rest_[tail] == '-' || rest_[tail] == '+') ? rest_[tail] : 0;
+        tail < rest_.size() && (rest_[tail] == '-' || rest_[tail] == '+') ? rest_[tail] : '\0';
     if (end_sign != 0) ++tail;
     tail += space_at(tail);
     constexpr std::string_view kEndRaw = "endraw";
@@ -248,19 +249,16 @@ void Lexer::read_name() {
   skip(size);
 }
 
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one part for each form of a number
 void Lexer::read_number() {
   const auto run = [this](std::size_t place, const auto& belongs) {
     // Digits with single "_" between them.
     std::size_t end = place;
     while (end < rest_.size()) {
-      if (belongs(rest_[end])) {
-        ++end;
-      } else if (rest_[end] == '_' && end > place && end + 1 < rest_.size() &&
-                 belongs(rest_[end + 1])) {
-        ++end;
-      } else {
-        break;
-      }
+      const bool joins =
+          rest_[end] == '_' && end > place && end + 1 < rest_.size() && belongs(rest_[end + 1]);
+      if (!joins && !belongs(rest_[end])) break;
+      ++end;
     }
     return end;
   };
@@ -309,6 +307,7 @@ void Lexer::read_number() {
   finish(TokenKind::kInteger, size);
 }
 
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one part for each escape
 void Lexer::append_escape(std::string_view text, std::size_t& i, std::string& out) {
   const char kind = text[i++];  // behind the backslash
   const auto hex = [&](std::size_t digits) -> std::optional<char32_t> {

@@ -170,6 +170,7 @@ Value make_sequence(Budget& budget, SequenceKind kind, std::vector<Value> items)
   return Value::sequence(std::move(sequence));
 }
 
+// Its members are moved from. NOLINTNEXTLINE(performance-unnecessary-value-param)
 Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> items) {
   auto dict = std::make_shared<Dict>();
   if (!budget.take(sizeof(Dict) + items.size() * 2 * sizeof(Value))) return {};
