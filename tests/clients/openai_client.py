@@ -168,7 +168,8 @@ def case_tool_call_stream():
 
 
 def case_tool_choice():
-    answer = ask("hi", tools=[WEATHER], tool_choice="required", max_tokens=200)
+    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+    answer = ask("hi", tools=[strict], tool_choice="required", max_tokens=200)
     calls = answer.choices[0].message.tool_calls
     expect(calls and calls[0].function.name == "get_weather", answer)
     expect(isinstance(json.loads(calls[0].function.arguments)["city"], str))
