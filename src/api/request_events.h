@@ -40,7 +40,7 @@ class RequestEvents {
   };
   struct Entry {
     std::shared_ptr<Named> named;  // shared by the samples of a prompt
-    std::int64_t last_ns = 0;  // of the last output with tokens; 0: none yet
+    std::int64_t last_ns = 0;      // of the last output with tokens; 0: none yet
     std::int64_t generated = 0;
     bool structured = false;
     bool complete = false;

@@ -508,10 +508,9 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
 TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
   for (const std::string_view line :
        {"--tp 2", "--dp 1 --tp 4", "--schedule-policy lpm", "--tool-call-parser qwen",
-         "--reasoning-parser qwen3", "--enable-http2", "--grpc-port 1",
-         "--attention-backend fa3", "--load-format pt",
-        "--dtype float16", "--speculative-algorithm EAGLE", "--disaggregation-mode decode",
-        "--enable-hierarchical-cache"}) {
+        "--reasoning-parser qwen3", "--enable-http2", "--grpc-port 1", "--attention-backend fa3",
+        "--load-format pt", "--dtype float16", "--speculative-algorithm EAGLE",
+        "--disaggregation-mode decode", "--enable-hierarchical-cache"}) {
     EXPECT_EQ(resolved(line, "cpu").not_built.size(), 1U) << line;
   }
   EXPECT_EQ(resolved("", "cpu", {{"SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "99"}})

@@ -35,7 +35,8 @@ Result<Json> normalize_schema(const Json& schema, std::vector<SchemaPattern>& pa
 // Bounds of one schema.
 constexpr std::size_t kMaxSchemaNodes = 20000;  // after type unions are written out
 constexpr std::int64_t kMaxCount = 100000;      // of minItems, maxLength and the like
-// Of different string lengths, each up to 300: 14 ms of compilation a character with 129,280 tokens.
+// Of different string lengths, each up to 300: 14 ms of compilation a character with 129,280
+// tokens.
 constexpr std::int64_t kMaxTotalLength = 1500;
 constexpr std::int64_t kMaxMultipleOf = 1024;
 

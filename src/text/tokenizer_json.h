@@ -15,7 +15,8 @@ namespace fathom::text {
 
 // What a tokenizer.json says, checked: ids are in range and unique, merges refer to tokens, and
 // every part is of the byte-level BPE family:
-//   model           BPE (named or not) over all 256 bytes; merges as "a b" or ["a","b"]; ignore_merges.
+//   model           BPE (named or not) over all 256 bytes; merges as "a b" or ["a","b"];
+//   ignore_merges.
 //                   Not: byte_fallback, dropout, word affixes
 //   normalizer      none, or an empty Sequence. All others would change the text's bytes
 //   pre_tokenizer   ByteLevel, alone or at the end of a Sequence with Split (regex or string, five

@@ -145,7 +145,8 @@ TEST(LaunchServer, MistakesOnTheCommandLineExitWithTwo) {
 }
 
 TEST(LaunchServer, WhatIsNotBuiltYetFailsTheStart) {
-  const ProcessResult result = launch({"--tp", "2", "--enable-http2", "--api-key", "secret", "--dp", "1"});
+  const ProcessResult result =
+      launch({"--tp", "2", "--enable-http2", "--api-key", "secret", "--dp", "1"});
 
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("fathom launch_server: not built yet: --tp-size 2: "));
