@@ -13,6 +13,7 @@ observe::EngineValues engine_values(const Core& core) {
   observe::EngineValues values;
   values.running = load.running;
   values.waiting = load.waiting;
+  values.waiting_for_grammar = load.waiting_for_grammar;
   values.slots = load.slots;
   values.pages = load.pages;
   values.pages_used = load.pages_used;
@@ -29,6 +30,10 @@ observe::EngineValues engine_values(const Core& core) {
   values.retracted_requests = load.totals.retracted_requests;
   values.retracted_prompt_tokens = load.totals.retracted_prompt_tokens;
   values.retracted_answer_tokens = load.totals.retracted_answer_tokens;
+  values.grammar_requests = load.totals.grammar_requests;
+  values.grammar_cache_hits = load.totals.grammar_cache_hits;
+  values.grammar_failures = load.totals.grammar_failures;
+  values.grammar_timeouts = load.totals.grammar_timeouts;
   return values;
 }
 

@@ -59,6 +59,7 @@ struct Engine::State {
   void retract(Sequence& sequence);
   // Tells the reserve what a plan that has been applied means for it.
   void adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work);
+  void count_grammars();
   void start(Sequence& sequence);
   // What is known of a step before its results: rows that it computes, tokens that it draws.
   void foresee(const std::vector<Work>& work);
@@ -253,6 +254,15 @@ void Engine::State::adjust_reserve(const sched::StepPlan& plan, const std::vecto
     allowed += sequence->max_new_tokens;
   }
   reserve.on_retraction(running, generated, allowed);
+}
+
+void Engine::State::count_grammars() {
+  if (options.compiler == nullptr) return;
+  const grammar::CompilerCounts counts = options.compiler->counts();
+  load.totals.grammar_requests = counts.requests;
+  load.totals.grammar_cache_hits = counts.cache_hits;
+  load.totals.grammar_failures = counts.failures;
+  load.totals.grammar_timeouts = counts.timeouts;
 }
 
 void Engine::State::start(Sequence& sequence) {
@@ -477,6 +487,7 @@ Status Engine::run(wire::EnginePort& port) {
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
     state.load.waiting_for_grammar = static_cast<std::int32_t>(state.compiling.size());
     state.account.fill(state.load, state.sequences, state.pool, state.reserve.ratio());
+    state.count_grammars();
     state.at("publish outputs");
     port.publish_load(state.load);
     port.publish(std::exchange(state.outputs, {}));

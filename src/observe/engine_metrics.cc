@@ -13,6 +13,8 @@ void write_gauges(Exposition& out, const Labels& labels, const EngineValues& val
   const double used = as_double(std::int64_t{values.pages_used} * values.page_tokens);
   out.gauge("sglang:num_running_reqs", "Requests that run.", labels, values.running);
   out.gauge("sglang:num_queue_reqs", "Requests that wait to run.", labels, values.waiting);
+  out.gauge("sglang:num_grammar_queue_reqs", "Requests that wait for their grammar.", labels,
+            values.waiting_for_grammar);
   out.gauge("sglang:num_used_tokens", "Cache tokens in pages that requests hold.", labels, used);
   out.gauge("sglang:token_usage", "The part of the cache that requests hold.", labels,
             tokens > 0 ? used / tokens : 0);
@@ -47,6 +49,14 @@ void write_counters(Exposition& out, const Labels& labels, const EngineValues& v
             "Steps with decoding requests, as captured graphs or not.");
   out.sample(with_label(labels, "mode", "decode_cuda_graph"), as_double(values.graph_passes));
   out.sample(with_label(labels, "mode", "decode_none"), as_double(values.plain_passes));
+  out.counter("sglang:num_grammar_total", "Grammars that requests asked for.", labels,
+              as_double(values.grammar_requests));
+  out.counter("sglang:num_grammar_cache_hit_total", "Those that were compiled already.", labels,
+              as_double(values.grammar_cache_hits));
+  out.counter("sglang:num_grammar_aborted_total", "Those that were wrong or too slow.", labels,
+              as_double(values.grammar_failures));
+  out.counter("sglang:num_grammar_timeout_total", "Those that were not compiled in time.", labels,
+              as_double(values.grammar_timeouts));
   out.counter("sglang:num_retracted_requests_total",
               "Times that a request gave its pages up and waited again.", labels,
               as_double(values.retracted_requests));

@@ -12,7 +12,8 @@ namespace fathom::observe {
 struct EngineValues {
   std::int32_t running = 0;  // requests that hold pages
   std::int32_t waiting = 0;
-  std::int32_t slots = 0;  // requests that may run at once
+  std::int32_t waiting_for_grammar = 0;  // beside `waiting`: their constraint is being compiled
+  std::int32_t slots = 0;                // requests that may run at once
   std::int32_t pages = 0;
   std::int32_t pages_used = 0;
   std::int32_t pages_leaked = 0;  // used, and no request has them
@@ -28,6 +29,11 @@ struct EngineValues {
   std::int64_t retracted_requests = 0;
   std::int64_t retracted_prompt_tokens = 0;
   std::int64_t retracted_answer_tokens = 0;
+  // Constraints: asked for, had from the cache, wrong or too slow, given up waiting for.
+  std::int64_t grammar_requests = 0;
+  std::int64_t grammar_cache_hits = 0;
+  std::int64_t grammar_failures = 0;
+  std::int64_t grammar_timeouts = 0;
 };
 
 // Tokens per second between now and a look back: at least a second and about `window` at most, or

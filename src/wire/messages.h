@@ -130,6 +130,12 @@ struct EngineTotals {
   std::int64_t retracted_requests = 0;
   std::int64_t retracted_prompt_tokens = 0;
   std::int64_t retracted_answer_tokens = 0;
+  // Constraints of requests: asked for, had from the cache, wrong or too slow, given up waiting
+  // for.
+  std::int64_t grammar_requests = 0;
+  std::int64_t grammar_cache_hits = 0;
+  std::int64_t grammar_failures = 0;
+  std::int64_t grammar_timeouts = 0;
 };
 
 // How full an engine is; a snapshot.
