@@ -75,6 +75,7 @@ TEST(Compiler, AsksForTheSameSourceAreOneCompilation) {
   std::atomic<int> done{0};
   const auto blocker = compiler->compile(slow_source(1), [&] { ++done; });
   std::vector<std::shared_ptr<Compilation>> shared;
+  shared.reserve(5);
   for (int i = 0; i < 5; ++i) {
     shared.push_back(compiler->compile({Kind::kRegex, "b+"}, [&] { ++done; }));
   }

@@ -24,7 +24,7 @@ namespace {
 
 // The first warning of the library on this thread since it was cleared: something in the source
 // that it would leave out.
-thread_local std::string library_warning;
+thread_local std::string library_warning;  // NOLINT(*-avoid-non-const-global-variables)
 
 }  // namespace
 }  // namespace fathom::grammar
@@ -32,6 +32,7 @@ thread_local std::string library_warning;
 // The library is built to send its messages here (tools/run/xgrammar.sh).
 namespace xgrammar {
 
+// NOLINTBEGIN(readability-identifier-naming): the library's names
 [[noreturn]] void LogFatalImpl(const std::string& file, int lineno, const std::string& message);
 void LogMessageImpl(const std::string& file, int lineno, int level, const std::string& message);
 
@@ -50,6 +51,8 @@ void LogMessageImpl(const std::string& /*file*/,
     fathom::grammar::library_warning = message;
   }
 }
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace xgrammar
 
