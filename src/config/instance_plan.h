@@ -159,13 +159,13 @@ struct InstancePlan {
   std::string tokenizer_path;  // the folder
   std::string served_model_name;
   std::string weight_version;
-  bool skip_tokenizer = false;  // token ids in, token ids out
 
   // Where it listens.
   std::string host;
-  std::int32_t port = 0;
   std::vector<PortUse> control_ports;  // derived ones; empty with one rank
   HttpPlan http;
+  std::int32_t port = 0;
+  bool skip_tokenizer = false;  // token ids in, token ids out
 
   // What it computes with.
   Role role = Role::kUnified;
@@ -186,26 +186,26 @@ struct InstancePlan {
   bool overlap_schedule = false;
 
   // Serving.
-  std::string reasoning_parser;        // the flag's name for it; empty: none
-  std::string tool_call_parser;        // likewise
-  std::string preferred_sampling;      // JSON object; empty: none
-  std::int32_t stream_interval = 1;    // tokens between two events of a stream
+  std::string reasoning_parser;      // the flag's name for it; empty: none
+  std::string tool_call_parser;      // likewise
+  std::string preferred_sampling;    // JSON object; empty: none
+  std::string chat_template;         // a file; empty: the checkpoint's, or the model's own encoding
+  std::string file_storage;          // folder of uploads and batches
+  std::int32_t stream_interval = 1;  // tokens between two events of a stream
+  std::int32_t warmup_timeout_s = 600;
+  std::int32_t health_timeout_s = 20;
   bool incremental_streaming = false;  // /generate streams pieces, not all that is there so far
   bool skip_warmup = false;
-  std::int32_t warmup_timeout_s = 600;
-  bool health_generates = true;  // /health asks the engine
-  std::int32_t health_timeout_s = 20;
-  std::string chat_template;       // a file; empty: the checkpoint's, or the model's own encoding
-  bool own_chat_encoding = false;  // that of the model, even where the checkpoint has a template
+  bool health_generates = true;        // /health asks the engine
+  bool own_chat_encoding = false;      // the model's, even where the checkpoint has a template
   bool use_sampling_defaults = true;   // of the model's generation_config.json, for chat
   bool grammars = true;                // answers may be held to a grammar
-  std::string file_storage;            // folder of uploads and batches
   bool cache_report = false;           // usage tells how much of the prompt was cached
   bool forward_unknown_tools = false;  // calls of tools that a request does not have are told
   bool default_thinking = false;       // for chat requests that do not say
   bool auto_truncate = false;          // requests that are too long are shortened
-  LogThreshold log_level = LogThreshold::kInfo;
   bool log_milliseconds = false;
+  LogThreshold log_level = LogThreshold::kInfo;
   MonitoringPlan monitoring;
 };
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "grammar/schema_formats.h"
+#include "grammar/schema_numbers.h"
 #include "grammar/schema_shape.h"
 
 namespace fathom::grammar {
@@ -33,8 +34,6 @@ constexpr std::array kNotEnforced{"not"sv,
                                   "additionalItems"sv};
 constexpr std::array kCombiners{"$ref"sv, "const"sv, "enum"sv, "anyOf"sv, "oneOf"sv, "allOf"sv};
 constexpr std::array kOfStrings{"minLength"sv, "maxLength"sv, "pattern"sv, "format"sv};
-constexpr std::array kOfNumbers{"minimum"sv, "maximum"sv, "exclusiveMinimum"sv,
-                                "exclusiveMaximum"sv, "multipleOf"sv};
 constexpr std::array kOfArrays{"items"sv,    "prefixItems"sv, "minItems"sv,
                                "maxItems"sv, "uniqueItems"sv, "unevaluatedItems"sv};
 constexpr std::array kOfObjects{
@@ -53,10 +52,6 @@ const std::string* first_of(const Json& schema, const Keys& keys) {
 
 constexpr std::int64_t kUnrolled = 128;       // counts that the library writes out as states
 constexpr std::int64_t kCostOfLongest = 300;  // beyond it a length costs no more
-
-Status refused(const std::string& place, const std::string& why) {
-  return invalid_argument("schema at " + (place.empty() ? "its root" : place) + ": " + why);
-}
 
 class Normalizer {
  public:
@@ -84,19 +79,19 @@ class Normalizer {
   // What `schema` becomes, at this place of the source.
   Result<Json> node(const Json& schema, const std::string& place) {
     if (++nodes_ > kMaxSchemaNodes) {
-      return refused(place, "the schema has more than " + std::to_string(kMaxSchemaNodes) +
-                                " parts, type unions written out");
+      return schema_refused(place, "the schema has more than " + std::to_string(kMaxSchemaNodes) +
+                                       " parts, type unions written out");
     }
     if (const std::optional<bool> all = schema.as_bool()) {
       if (*all) return Json::object();
-      return refused(place, "false allows no value");
+      return schema_refused(place, "false allows no value");
     }
-    if (!schema.is_object()) return refused(place, wrong_json_kind("an object", schema));
+    if (!schema.is_object()) return schema_refused(place, wrong_json_kind("an object", schema));
     if (const std::string* key = first_of(schema, kNotEnforced)) {
-      return refused(pointer_to(place, *key), "not supported");
+      return schema_refused(pointer_to(place, *key), "not supported");
     }
     if (!place.empty() && schema.find("$id") != nullptr) {
-      return refused(pointer_to(place, "$id"), "supported at the root alone");
+      return schema_refused(pointer_to(place, "$id"), "supported at the root alone");
     }
     if (first_of(schema, kCombiners) != nullptr) return combination(schema, place);
     return by_type(schema, place);
@@ -111,7 +106,8 @@ class Normalizer {
       const bool constants = key == "const" || key == "enum";
       if (constants && member.key == "type") continue;
       if (is_assertion(member.key)) {
-        return refused(pointer_to(place, member.key), "not supported beside \"" + key + "\"");
+        return schema_refused(pointer_to(place, member.key),
+                              "not supported beside \"" + key + "\"");
       }
     }
     const Json& value = *schema.find(key);
@@ -119,12 +115,12 @@ class Normalizer {
     if (key == "$ref") return reference(value, at);
     if (key == "const") return constants(schema, {value}, place, at);
     if (!value.is_array() || value.as_array()->empty()) {
-      return refused(at, "expected an array that is not empty");
+      return schema_refused(at, "expected an array that is not empty");
     }
     const Json::Array& elements = *value.as_array();
     if (key == "enum") return constants(schema, elements, place, at);
     if (key == "allOf") {
-      if (elements.size() != 1) return refused(at, "supported with one element only");
+      if (elements.size() != 1) return schema_refused(at, "supported with one element only");
       return node(elements[0], pointer_to(at, "0"));
     }
     if (key == "oneOf") FATHOM_RETURN_IF_ERROR(check_exclusive(elements, at));
@@ -149,13 +145,14 @@ class Normalizer {
 
   Status check_exclusive(const Json::Array& branches, const std::string& at) const {
     constexpr std::size_t kMaxBranches = 100;
-    if (branches.size() > kMaxBranches) return refused(at, "more than 100 branches");
+    if (branches.size() > kMaxBranches) return schema_refused(at, "more than 100 branches");
     for (std::size_t i = 0; i < branches.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
         if (exclude_each_other(root_, branches[j], branches[i])) continue;
-        return refused(at, "branches " + std::to_string(j) + " and " + std::to_string(i) +
-                               " may both hold: give them different types, or a required property "
-                               "with different constants, or use anyOf");
+        return schema_refused(
+            at, "branches " + std::to_string(j) + " and " + std::to_string(i) +
+                    " may both hold: give them different types, or a required property "
+                    "with different constants, or use anyOf");
       }
     }
     return {};
@@ -163,17 +160,18 @@ class Normalizer {
 
   Result<Json> reference(const Json& value, const std::string& at) {
     const std::string* uri = value.as_string();
-    if (uri == nullptr) return refused(at, wrong_json_kind("a string", value));
+    if (uri == nullptr) return schema_refused(at, wrong_json_kind("a string", value));
     const Json* target = resolve_reference(root_, *uri);
     if (target == nullptr) {
-      return refused(at, "\"" + *uri + "\" names no part of this schema (expected \"#/…\")");
+      return schema_refused(at, "\"" + *uri + "\" names no part of this schema (expected \"#/…\")");
     }
     // A chain of references that returns to itself allows nothing.
     const Json* next = target;
     for (int steps = 0; next != nullptr && next->is_object(); ++steps) {
       const Json* further = next->find("$ref");
       if (further == nullptr || further->as_string() == nullptr) break;
-      if (steps == 64) return refused(at, "\"" + *uri + "\" leads through more than 64 references");
+      if (steps == 64)
+        return schema_refused(at, "\"" + *uri + "\" leads through more than 64 references");
       next = resolve_reference(root_, *further->as_string());
     }
     Json out = Json::object();
@@ -202,12 +200,12 @@ class Normalizer {
       if (!wanted) continue;
       if (const std::string* number = value.as_number_text()) {
         if (number->find_first_of(".eE") == std::string::npos && !value.as_int64()) {
-          return refused(at, "integers of more than 64 bits are not supported");
+          return schema_refused(at, "integers of more than 64 bits are not supported");
         }
       }
       kept.push_back(value);
     }
-    if (kept.empty()) return refused(at, "no value is of the type asked for");
+    if (kept.empty()) return schema_refused(at, "no value is of the type asked for");
     Json out = Json::object();
     out.set("enum", Json::array(std::move(kept)));
     return out;
@@ -226,15 +224,15 @@ class Normalizer {
       names.push_back(*type);
     }
     for (const Json& name : names) {
-      if (name.as_string() == nullptr) return refused(at, wrong_json_kind("a string", name));
+      if (name.as_string() == nullptr) return schema_refused(at, wrong_json_kind("a string", name));
       if (std::find(kTypes.begin(), kTypes.end(), *name.as_string()) == kTypes.end()) {
-        return refused(at, "\"" + *name.as_string() + "\" is no type of JSON Schema");
+        return schema_refused(at, "\"" + *name.as_string() + "\" is no type of JSON Schema");
       }
       if (std::find(types.begin(), types.end(), *name.as_string()) == types.end()) {
         types.push_back(*name.as_string());
       }
     }
-    if (types.empty()) return refused(at, "expected a type");
+    if (types.empty()) return schema_refused(at, "expected a type");
     return types;
   }
 
@@ -249,7 +247,7 @@ class Normalizer {
       if (first_of(schema, kOfArrays) != nullptr) types->emplace_back("array");
       if (first_of(schema, kOfObjects) != nullptr) types->emplace_back("object");
       if (types->size() > 1) {
-        return refused(place, "has keywords of several types and no \"type\"");
+        return schema_refused(place, "has keywords of several types and no \"type\"");
       }
       if (types->empty()) return Json::object();
     }
@@ -271,7 +269,7 @@ class Normalizer {
     out.set("type", Json::string(type));
     Status status;
     if (type == "string") status = string(schema, place, out);
-    if (type == "integer" || type == "number") status = number(type, schema, place, out);
+    if (type == "integer" || type == "number") status = normalize_number(type, schema, place, out);
     if (type == "array") status = array(schema, place, out);
     if (type == "object") status = object(schema, place, out);
     if (!status.ok()) return status;
@@ -286,10 +284,10 @@ class Normalizer {
     if (value == nullptr) return std::optional<std::int64_t>();
     const std::string at = pointer_to(place, key);
     const std::optional<std::int64_t> number = value->as_int64();
-    if (!number || *number < 0) return refused(at, "expected an integer from 0 on");
+    if (!number || *number < 0) return schema_refused(at, "expected an integer from 0 on");
     if (*number > kMaxCount) {
-      return refused(at, "is " + std::to_string(*number) + ", supported are at most " +
-                             std::to_string(kMaxCount));
+      return schema_refused(at, "is " + std::to_string(*number) + ", supported are at most " +
+                                    std::to_string(kMaxCount));
     }
     return number;
   }
@@ -309,7 +307,7 @@ class Normalizer {
     if (!max.ok()) return max.status();
     const Counts out{.min = min->value_or(0), .max = *max, .given = *min || *max};
     if (out.max && *out.max < out.min) {
-      return refused(pointer_to(place, min_key), "is above " + std::string(max_key));
+      return schema_refused(pointer_to(place, min_key), "is above " + std::string(max_key));
     }
     return out;
   }
@@ -321,9 +319,9 @@ class Normalizer {
     if (pattern != nullptr) {
       const std::string at = pointer_to(place, "pattern");
       if (pattern->as_string() == nullptr) {
-        return refused(at, wrong_json_kind("a string", *pattern));
+        return schema_refused(at, wrong_json_kind("a string", *pattern));
       }
-      if (length->given) return refused(at, "not supported beside minLength or maxLength");
+      if (length->given) return schema_refused(at, "not supported beside minLength or maxLength");
       patterns_.push_back({at, *pattern->as_string()});
       out.set("pattern", *pattern);
       return {};
@@ -334,7 +332,7 @@ class Normalizer {
     const Json* format = schema.find("format");
     if (format == nullptr) return {};
     if (format->as_string() == nullptr) {
-      return refused(pointer_to(place, "format"), wrong_json_kind("a string", *format));
+      return schema_refused(pointer_to(place, "format"), wrong_json_kind("a string", *format));
     }
     if (const auto known = format_pattern(*format->as_string())) {
       out.set("pattern", Json::string(std::string(*known)));
@@ -349,9 +347,9 @@ class Normalizer {
       length_cost_ += std::min(bound, kCostOfLongest);
     }
     if (length_cost_ > kMaxTotalLength) {
-      return refused(place, "the different lengths of strings come to more than " +
-                                std::to_string(kMaxTotalLength) + ", each counted up to " +
-                                std::to_string(kCostOfLongest));
+      return schema_refused(place, "the different lengths of strings come to more than " +
+                                       std::to_string(kMaxTotalLength) + ", each counted up to " +
+                                       std::to_string(kCostOfLongest));
     }
     // Above kUnrolled the library would count at run time, at tens of milliseconds a mask. A
     // character past ASCII makes it take the pattern apart into rules, which it unrolls in part.
@@ -363,83 +361,41 @@ class Normalizer {
     return {};
   }
 
-  Status number(const std::string& type, const Json& schema, const std::string& place, Json& out) {
-    bool below = false;
-    bool above = false;
-    for (const std::string_view key : kOfNumbers) {
-      const Json* value = schema.find(key);
-      if (value == nullptr) continue;
-      const std::string at = pointer_to(place, key);
-      if (!value->is_number()) return refused(at, wrong_json_kind("a number", *value));
-      // Beyond this the library's range of decimals is not exact.
-      const double size = std::abs(value->as_double().value_or(0));
-      if (size > 1e15 || (size != 0 && size < 1e-6)) {
-        return refused(at, "supported are 0 and sizes from 1e-6 to 1e15");
-      }
-      if (key == "multipleOf") {
-        const std::optional<std::int64_t> step = value->as_int64();
-        if (type != "integer" || !step || *step < 1 || *step > kMaxMultipleOf) {
-          return refused(
-              at, "supported for the type integer, from 1 to " + std::to_string(kMaxMultipleOf));
-        }
-        out.set(key, Json::integer(*step));
-        continue;
-      }
-      below = below || key == "maximum" || key == "exclusiveMaximum";
-      above = above || key == "minimum" || key == "exclusiveMinimum";
-      if (const auto whole = value->as_int64()) {
-        out.set(key, Json::integer(*whole));
-      } else if (type == "integer") {
-        return refused(at, "expected an integer, as the type is");
-      } else {
-        out.set(key, *value);
-      }
+  // How many there are.
+  Result<std::size_t> prefix_items(const Json& schema, const std::string& place, Json& out) {
+    const Json* prefix = schema.find("prefixItems");
+    if (prefix == nullptr) return std::size_t{0};
+    const std::string at = pointer_to(place, "prefixItems");
+    if (!prefix->is_array()) return schema_refused(at, wrong_json_kind("an array", *prefix));
+    Json::Array kept;
+    for (const Json& each : *prefix->as_array()) {
+      Result<Json> item = node(each, pointer_to(at, std::to_string(kept.size())));
+      if (!item.ok()) return item.status();
+      kept.push_back(std::move(*item));
     }
-    // The library leaves multipleOf out where the range is open to one side, or wide.
-    if (out.find("multipleOf") != nullptr && (below || above)) {
-      if (!below || !above) {
-        return refused(pointer_to(place, "multipleOf"), "needs both bounds, or none");
-      }
-      const auto bound = [&](std::string_view one, std::string_view other) {
-        const Json* value = schema.find(one) != nullptr ? schema.find(one) : schema.find(other);
-        return value->as_int64().value_or(0);
-      };
-      if (bound("maximum", "exclusiveMaximum") - bound("minimum", "exclusiveMinimum") > 9000) {
-        return refused(pointer_to(place, "multipleOf"), "supported for ranges up to 9000 wide");
-      }
-    }
-    return {};
+    const std::size_t count = kept.size();
+    if (count > 0) out.set("prefixItems", Json::array(std::move(kept)));
+    return count;
   }
 
   Status array(const Json& schema, const std::string& place, Json& out) {
     if (const Json* unique = schema.find("uniqueItems"); unique && unique->as_bool() != false) {
-      return refused(pointer_to(place, "uniqueItems"), "not supported");
+      return schema_refused(pointer_to(place, "uniqueItems"), "not supported");
     }
     Result<Counts> length = counts(schema, "minItems", "maxItems", place);
     if (!length.ok()) return length.status();
     std::string_view key = "items";
     const Json* items = schema.find(key);
     if (items == nullptr) items = schema.find(key = "unevaluatedItems");
-    const Json* prefix = schema.find("prefixItems");
-    std::size_t prefixed = 0;
-    if (prefix != nullptr) {
-      const std::string at = pointer_to(place, "prefixItems");
-      if (!prefix->is_array()) return refused(at, wrong_json_kind("an array", *prefix));
-      Json::Array kept;
-      for (const Json& each : *prefix->as_array()) {
-        Result<Json> item = node(each, pointer_to(at, std::to_string(kept.size())));
-        if (!item.ok()) return item.status();
-        kept.push_back(std::move(*item));
-      }
-      prefixed = kept.size();
-      if (prefixed > 0) out.set("prefixItems", Json::array(std::move(kept)));
-    }
+    const Result<std::size_t> told = prefix_items(schema, place, out);
+    if (!told.ok()) return told.status();
+    const std::size_t prefixed = *told;
     if (length->max && static_cast<std::size_t>(*length->max) < prefixed) {
-      return refused(pointer_to(place, "maxItems"), "is below the number of prefixItems");
+      return schema_refused(pointer_to(place, "maxItems"), "is below the number of prefixItems");
     }
     if (items != nullptr && items->as_bool() == false) {
       if (static_cast<std::size_t>(length->min) > prefixed) {
-        return refused(pointer_to(place, "minItems"), "is above the number of prefixItems");
+        return schema_refused(pointer_to(place, "minItems"), "is above the number of prefixItems");
       }
       out.set("items", Json::boolean(false));
     } else if (items != nullptr) {
@@ -476,11 +432,13 @@ Status Normalizer::object(const Json& schema, const std::string& place, Json& ou
   std::size_t named = 0;
   if (const Json* properties = schema.find("properties")) {
     const std::string at = pointer_to(place, "properties");
-    if (!properties->is_object()) return refused(at, wrong_json_kind("an object", *properties));
+    if (!properties->is_object())
+      return schema_refused(at, wrong_json_kind("an object", *properties));
     Json kept = Json::object();
     for (const JsonMember& member : *properties->as_object()) {
       // The library builds grammar text from names, and its keys end at a null character.
-      if (member.key.find('\0') != std::string::npos) return refused(at, "a name holds U+0000");
+      if (member.key.find('\0') != std::string::npos)
+        return schema_refused(at, "a name holds U+0000");
       Result<Json> property = node(member.value, pointer_to(at, member.key));
       if (!property.ok()) return property.status();
       kept.set(member.key, std::move(*property));
@@ -494,14 +452,34 @@ Status Normalizer::object(const Json& schema, const std::string& place, Json& ou
   const Json* additional = out.find("additionalProperties");
   const bool open = additional == nullptr || additional->as_bool() != false;
   if (size->min > 1 && open) {
-    return refused(pointer_to(place, "minProperties"),
-                   "above 1 it is supported with additionalProperties false alone");
+    return schema_refused(pointer_to(place, "minProperties"),
+                          "above 1 it is supported with additionalProperties false alone");
   }
   if (!open && static_cast<std::size_t>(size->min) > named) {
-    return refused(pointer_to(place, "minProperties"), "is above the number of properties");
+    return schema_refused(pointer_to(place, "minProperties"), "is above the number of properties");
   }
   if (size->min > 0) out.set("minProperties", Json::integer(size->min));
   if (size->max) out.set("maxProperties", Json::integer(*size->max));
+  return {};
+}
+
+// Which of these rules go together.
+Status check_property_rules(const Json& schema,
+                            const Json* additional,
+                            bool has_properties,
+                            const std::string& at) {
+  const bool by_pattern = schema.find("patternProperties") != nullptr;
+  const bool by_name = schema.find("propertyNames") != nullptr;
+  if (!by_pattern && !by_name) return {};
+  if (has_properties || (by_pattern && by_name)) {
+    return schema_refused(at, "not supported beside properties or one another");
+  }
+  const bool closed = additional != nullptr && additional->as_bool() == false;
+  if (by_pattern && additional != nullptr && !closed) {
+    return schema_refused(at, "not supported beside additionalProperties");
+  }
+  if (by_name && closed)
+    return schema_refused(at, "not supported beside additionalProperties false");
   return {};
 }
 
@@ -517,20 +495,10 @@ Status Normalizer::other_properties(const Json& schema,
   const Json* names = schema.find("propertyNames");
   const std::string_view special = by_pattern != nullptr ? "patternProperties" : "propertyNames";
   const std::string at = pointer_to(place, special);
-  if (by_pattern != nullptr || names != nullptr) {
-    if (has_properties || (by_pattern != nullptr && names != nullptr)) {
-      return refused(at, "not supported beside properties or one another");
-    }
-    if (by_pattern != nullptr && additional != nullptr && additional->as_bool() != false) {
-      return refused(at, "not supported beside additionalProperties");
-    }
-    if (names != nullptr && additional != nullptr && additional->as_bool() == false) {
-      return refused(at, "not supported beside additionalProperties false");
-    }
-  }
+  FATHOM_RETURN_IF_ERROR(check_property_rules(schema, additional, has_properties, at));
   if (by_pattern != nullptr) {
     if (!by_pattern->is_object() || by_pattern->as_object()->size() != 1) {
-      return refused(at, "expected an object with one pattern");
+      return schema_refused(at, "expected an object with one pattern");
     }
     const JsonMember& only = by_pattern->as_object()->front();
     Result<Json> value = node(only.value, pointer_to(at, only.key));
@@ -544,7 +512,7 @@ Status Normalizer::other_properties(const Json& schema,
   }
   if (names != nullptr) {
     if (!names->is_object() || first_of(*names, kCombiners) != nullptr) {
-      return refused(at, "expected an object with keywords of strings");
+      return schema_refused(at, "expected an object with keywords of strings");
     }
     Json name = Json::object();
     name.set("type", Json::string("string"));
@@ -570,20 +538,20 @@ Status Normalizer::required(const Json& schema,
   const Json* required = schema.find("required");
   if (required == nullptr) return {};
   const std::string at = pointer_to(place, "required");
-  if (!required->is_array()) return refused(at, wrong_json_kind("an array", *required));
+  if (!required->is_array()) return schema_refused(at, wrong_json_kind("an array", *required));
   Json::Array kept;
   const Json* properties = out.find("properties");
   for (std::size_t i = 0; i < required->as_array()->size(); ++i) {
     const Json& name = (*required->as_array())[i];
     const std::string here = pointer_to(at, std::to_string(i));
-    if (name.as_string() == nullptr) return refused(here, wrong_json_kind("a string", name));
+    if (name.as_string() == nullptr) return schema_refused(here, wrong_json_kind("a string", name));
     if (properties == nullptr || properties->find(*name.as_string()) == nullptr) {
-      return refused(here, "\"" + *name.as_string() + "\" is not among the properties");
+      return schema_refused(here, "\"" + *name.as_string() + "\" is not among the properties");
     }
     if (std::find(kept.begin(), kept.end(), name) == kept.end()) kept.push_back(name);
   }
   if (static_cast<std::int64_t>(kept.size()) > max) {
-    return refused(at, "names more than maxProperties");
+    return schema_refused(at, "names more than maxProperties");
   }
   if (!kept.empty()) out.set("required", Json::array(std::move(kept)));
   return {};

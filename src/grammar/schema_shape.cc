@@ -224,4 +224,8 @@ bool exclude_each_other(const Json& root, const Json& a, const Json& b) {
   return tell_apart_by_property(root, *one, *other);
 }
 
+Status schema_refused(const std::string& place, const std::string& why) {
+  return invalid_argument("schema at " + (place.empty() ? "its root" : place) + ": " + why);
+}
+
 }  // namespace fathom::grammar

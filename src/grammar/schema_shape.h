@@ -4,11 +4,15 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "base/status.h"
 
 namespace fathom::grammar {
 
 // Appends `key` to a JSON Pointer.
 std::string pointer_to(const std::string& place, std::string_view key);
+
+// kInvalidArgument: "schema at PLACE: WHY".
+Status schema_refused(const std::string& place, const std::string& why);
 
 // The value that the local reference `uri` ("#", "#/…") names in `root`; null when it names none.
 const Json* resolve_reference(const Json& root, std::string_view uri);
