@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -15,10 +16,9 @@ namespace fathom::api {
 namespace {
 
 Status failure(const std::string& path, std::string_view what) {
-  return {
-      Code::kUnavailable,
-      "'" + path + "' cannot be " + std::string(what) + ": " +
-          std::strerror(errno)};  // NOLINT(concurrency-mt-unsafe): no threads yet, or one writer
+  const std::error_code error(errno, std::generic_category());
+  return {Code::kUnavailable,
+          "'" + path + "' cannot be " + std::string(what) + ": " + error.message()};
 }
 
 // Whether the text is the beginning of a line of results, or a longer one begins with it.
