@@ -93,17 +93,6 @@ std::optional<std::string> random_walk(Matcher& matcher,
   return std::nullopt;
 }
 
-std::string without_surrogates(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool surrogate =
-        text[i] == '\xed' && i + 2 < text.size() && static_cast<unsigned char>(text[i + 1]) >= 0xA0;
-    out += surrogate ? '?' : text[i];
-    if (surrogate) i += 2;
-  }
-  return out;
-}
-
 bool takes(const Grammar& grammar, const CompilerOptions& options, const std::string& text) {
   const auto matcher = grammar.new_matcher();
   for (const char c : text) {

@@ -30,9 +30,6 @@ std::optional<std::string> random_walk(Matcher& matcher,
                                        std::mt19937& random,
                                        int soft_limit);
 
-// With "?" for each surrogate, which a grammar lets through as bytes and a decoder does not.
-std::string without_surrogates(const std::string& text);
-
 // Whether `grammar` takes exactly `text`, fed byte by byte; the vocabulary is byte_vocabulary()'s.
 bool takes(const Grammar& grammar, const CompilerOptions& options, const std::string& text);
 

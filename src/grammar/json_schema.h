@@ -23,9 +23,8 @@ namespace fathom::grammar {
 // formats and unknown keywords are annotations. Objects without additionalProperties are closed
 // when they have properties, and arrays when they have prefixItems: narrower than the Draft.
 //
-// Strings with a length or a pattern hold no escape sequences. A string may hold the UTF-8 form of
-// a surrogate, which no reader of UTF-8 takes and text::StreamDecoder shows as U+FFFD. `patterns`
-// receives each regular expression that was kept and where it stood, for the caller to check.
+// Strings with a length or a pattern hold no escape sequences. `patterns` receives each regular
+// expression that was kept and where it stood, for the caller to check.
 struct SchemaPattern {
   std::string place;  // a JSON Pointer
   std::string text;

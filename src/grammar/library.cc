@@ -18,6 +18,7 @@
 #include "grammar/repetition.h"
 #include "grammar/structural_tag.h"
 #include "grammar/trial.h"
+#include "grammar/utf8_guard.h"
 
 namespace fathom::grammar {
 namespace {
@@ -65,15 +66,22 @@ std::vector<std::int32_t> sorted(std::vector<std::int32_t> ids) {
   return ids;
 }
 
+// What matchers need of the vocabulary.
+struct Vocabulary {
+  std::int32_t size = 0;
+  std::vector<TokenId> stop_tokens;  // ascending
+  Utf8Guard guard;
+};
+
 class LibraryMatcher final : public Matcher {
  public:
   LibraryMatcher(const xgrammar::CompiledGrammar& compiled,
-                 std::int32_t vocab_size,
-                 const std::vector<TokenId>& stop_tokens)
-      : matcher_(compiled), vocab_size_(vocab_size), stop_tokens_(stop_tokens) {}
+                 std::shared_ptr<const Vocabulary> vocabulary)
+      : matcher_(compiled), vocabulary_(std::move(vocabulary)) {}
 
   bool fill_mask(std::span<std::uint32_t> mask) override {
-    FATHOM_CHECK(mask.size() == mask_words(vocab_size_));
+    const std::int32_t size_of_vocabulary = vocabulary_->size;
+    FATHOM_CHECK(mask.size() == mask_words(size_of_vocabulary));
     if (finished()) {
       std::fill(mask.begin(), mask.end(), 0);
       return true;
@@ -89,12 +97,14 @@ class LibraryMatcher final : public Matcher {
     const bool needed = guarded([&] { return matcher_.FillNextTokenBitmask(&tensor); }, mask);
     too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
     // The last word's bits past the vocabulary stand for nothing.
-    if (vocab_size_ % 32 != 0) mask.back() &= (1U << (vocab_size_ % 32)) - 1U;
+    if (size_of_vocabulary % 32 != 0) mask.back() &= (1U << (size_of_vocabulary % 32)) - 1U;
+    // Where anything may come the answer is as free as without a grammar.
+    if (needed) vocabulary_->guard.narrow(state(), mask);
     if (std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; })) {
       // No text leads on from here: a grammar with a part that can never end, or a vocabulary
       // that lacks a byte. The answer ends rather than the server.
       dead_end_ = true;
-      for (const TokenId stop : stop_tokens_) {
+      for (const TokenId stop : vocabulary_->stop_tokens) {
         mask[static_cast<std::size_t>(stop) / 32] |= 1U << (static_cast<std::uint32_t>(stop) % 32);
       }
       return true;
@@ -104,15 +114,17 @@ class LibraryMatcher final : public Matcher {
   }
 
   bool accept(TokenId token) override {
-    if (finished() || token < 0 || token >= vocab_size_) return false;
+    if (finished() || token < 0 || token >= vocabulary_->size) return false;
     if (dead_end_) {
-      ended_dead_ = std::binary_search(stop_tokens_.begin(), stop_tokens_.end(), token);
+      ended_dead_ = std::binary_search(vocabulary_->stop_tokens.begin(),
+                                       vocabulary_->stop_tokens.end(), token);
       return ended_dead_;
     }
     const std::int64_t begin = processor_ns();
     try {
       const bool taken = matcher_.AcceptToken(token);
       too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
+      if (taken) states_.push_back(vocabulary_->guard.after(token));
       return taken;
     } catch (const std::exception&) {
       return false;
@@ -133,10 +145,13 @@ class LibraryMatcher final : public Matcher {
     if (tokens > 0) {
       dead_end_ = false;
       matcher_.Rollback(tokens);
+      states_.resize(states_.size() - static_cast<std::size_t>(tokens));
     }
   }
 
  private:
+  Utf8State state() const { return states_.empty() ? Utf8State::kAny : states_.back(); }
+
   // A failure inside the library becomes a dead end.
   template <class Fill>
   static bool guarded(const Fill& fill, std::span<std::uint32_t> mask) {
@@ -149,8 +164,8 @@ class LibraryMatcher final : public Matcher {
   }
 
   xgrammar::GrammarMatcher matcher_;
-  std::int32_t vocab_size_;
-  std::vector<TokenId> stop_tokens_;  // ascending
+  std::shared_ptr<const Vocabulary> vocabulary_;
+  std::vector<Utf8State> states_;  // after each token that matcher_ took
   bool too_slow_ = false;
   bool dead_end_ = false;
   bool ended_dead_ = false;  // by a stop token at a dead end, which matcher_ does not know
@@ -158,21 +173,16 @@ class LibraryMatcher final : public Matcher {
 
 class LibraryGrammar final : public Grammar {
  public:
-  LibraryGrammar(xgrammar::CompiledGrammar compiled,
-                 std::int32_t vocab_size,
-                 std::vector<TokenId> stop_tokens)
-      : compiled_(std::move(compiled)),
-        vocab_size_(vocab_size),
-        stop_tokens_(std::move(stop_tokens)) {}
+  LibraryGrammar(xgrammar::CompiledGrammar compiled, std::shared_ptr<const Vocabulary> vocabulary)
+      : compiled_(std::move(compiled)), vocabulary_(std::move(vocabulary)) {}
 
   std::unique_ptr<Matcher> new_matcher() const override {
-    return std::make_unique<LibraryMatcher>(compiled_, vocab_size_, stop_tokens_);
+    return std::make_unique<LibraryMatcher>(compiled_, vocabulary_);
   }
 
  private:
   xgrammar::CompiledGrammar compiled_;
-  std::int32_t vocab_size_;
-  std::vector<TokenId> stop_tokens_;
+  std::shared_ptr<const Vocabulary> vocabulary_;
 };
 
 // JSON may begin with blanks: answers often do after a thinking part.
@@ -213,15 +223,17 @@ Status check_pattern(const SchemaPattern& pattern, int max_depth, std::int64_t& 
 
 class XgrammarLibrary final : public Library {
  public:
-  XgrammarLibrary(const CompilerOptions& options, xgrammar::TokenizerInfo vocabulary, Trial trial)
-      : vocab_size_(options.vocab_size),
-        stop_tokens_(sorted(options.stop_tokens)),
+  XgrammarLibrary(const CompilerOptions& options,
+                  const std::vector<std::string>& vocabulary,
+                  xgrammar::TokenizerInfo info)
+      : vocabulary_(std::make_shared<Vocabulary>(
+            Vocabulary{options.vocab_size, sorted(options.stop_tokens), Utf8Guard(vocabulary)})),
         max_source_bytes_(options.max_source_bytes),
         max_depth_(options.max_depth),
-        vocabulary_(std::move(vocabulary)),
-        trial_(std::move(trial)),
+        info_(std::move(info)),
+        trial_(vocabulary, options.stop_tokens),
         // One thread: compilations run beside each other instead. Our cache knows our limits.
-        compiler_(vocabulary_, /*max_threads=*/1, /*cache_enabled=*/false) {}
+        compiler_(info_, /*max_threads=*/1, /*cache_enabled=*/false) {}
 
   Result<Compiled> compile(const Source& source) const override {
     library_warning.clear();
@@ -232,7 +244,7 @@ class XgrammarLibrary final : public Library {
       xgrammar::CompiledGrammar compiled = compiler_.CompileGrammar(*grammar);
       if (!library_warning.empty()) return invalid_argument(clean(library_warning));
       const std::size_t bytes = compiled.MemorySizeBytes() + source.text.size();
-      auto made = std::make_shared<LibraryGrammar>(std::move(compiled), vocab_size_, stop_tokens_);
+      auto made = std::make_shared<LibraryGrammar>(std::move(compiled), vocabulary_);
       return Compiled{std::move(made), bytes};
     } catch (const std::bad_alloc&) {
       return Status(Code::kResourceExhausted, "no memory for this grammar");
@@ -301,7 +313,7 @@ class XgrammarLibrary final : public Library {
     Result<Json> normal = normalize_structural_tag(*tag, max_depth_, patterns);
     if (!normal.ok()) return normal.status();
     FATHOM_RETURN_IF_ERROR(check_patterns(patterns));
-    auto grammar = xgrammar::Grammar::FromStructuralTag(to_json(*normal), vocabulary_);
+    auto grammar = xgrammar::Grammar::FromStructuralTag(to_json(*normal), info_);
     if (const auto* error = std::get_if<xgrammar::StructuralTagError>(&grammar)) {
       return invalid_argument("structural tag: " +
                               std::visit([](const auto& e) { return clean(e.what()); }, *error));
@@ -309,11 +321,10 @@ class XgrammarLibrary final : public Library {
     return std::get<xgrammar::Grammar>(grammar);
   }
 
-  std::int32_t vocab_size_;
-  std::vector<TokenId> stop_tokens_;  // ascending
+  std::shared_ptr<const Vocabulary> vocabulary_;
   std::size_t max_source_bytes_;
   int max_depth_;
-  xgrammar::TokenizerInfo vocabulary_;
+  xgrammar::TokenizerInfo info_;
   Trial trial_;
   mutable xgrammar::GrammarCompiler compiler_;  // its calls may run at once
 };
@@ -343,8 +354,8 @@ Result<std::unique_ptr<Library>> Library::create(const CompilerOptions& options)
   try {
     xgrammar::TokenizerInfo info(vocabulary, xgrammar::VocabType::RAW, options.vocab_size,
                                  sorted(options.stop_tokens));
-    return std::unique_ptr<Library>(std::make_unique<XgrammarLibrary>(
-        options, std::move(info), Trial(vocabulary, options.stop_tokens)));
+    return std::unique_ptr<Library>(
+        std::make_unique<XgrammarLibrary>(options, vocabulary, std::move(info)));
   } catch (const std::exception& e) {
     return Status(Code::kInternal, std::string("grammar: ") + e.what());
   }

@@ -53,45 +53,96 @@ const std::vector<Source> kSources{
       "triggers":["aa"],"tags":[{"type":"tag","begin":"aab","content":{"type":"json_schema",
       "json_schema":{"type":"boolean"}},"end":"x"}]}})"}};
 
-// A token is allowed exactly where its bytes are taken one after the other, by a matcher that never
-// made a mask.
+// Bytes of a character that begins so; 0: none does.
+std::size_t character_bytes(int first) {
+  if (first < 0x80) return 1;
+  if (first < 0xC0) return 0;
+  return first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF8 ? 4 : 0;
+}
+
+// The JSON parser says what is UTF-8.
+bool is_utf8(const std::string& text) { return parse_json("\"" + text + "\"").ok(); }
+
+// Whether some continuation bytes make it UTF-8.
+bool begins_utf8(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x80) c = 'x';
+  }
+  for (const char byte : {'\x80', '\x90', '\xa0'}) {
+    for (std::size_t count = 0; count < 4; ++count) {
+      if (is_utf8(text + std::string(count, byte))) return true;
+    }
+  }
+  return false;
+}
+
+// Whether `matcher` takes these bytes one after the other; it is left as it was.
+bool takes_bytes(Matcher& matcher, const std::string& bytes) {
+  std::int32_t taken = 0;
+  while (static_cast<std::size_t>(taken) < bytes.size() &&
+         matcher.accept(static_cast<unsigned char>(bytes[static_cast<std::size_t>(taken)]))) {
+    ++taken;
+  }
+  matcher.rollback(taken);
+  return static_cast<std::size_t>(taken) == bytes.size();
+}
+
+bool takes_token(Matcher& matcher, TokenId token) {
+  if (!matcher.accept(token)) return false;
+  matcher.rollback(1);
+  return true;
+}
+
+// The tokens whose bytes are taken one after the other by a matcher that never made a mask.
+std::vector<bool> tried_one_by_one(Matcher& matcher, const CompilerOptions& options) {
+  std::vector<bool> out(static_cast<std::size_t>(options.vocab_size));
+  for (std::size_t id = 0; id < options.token_bytes.size(); ++id) {
+    const std::string& bytes = options.token_bytes[id];
+    const auto token = static_cast<TokenId>(id);
+    out[id] = token == options.stop_tokens[0] ? takes_token(matcher, token)
+                                              : !bytes.empty() && takes_bytes(matcher, bytes);
+  }
+  return out;
+}
+
+// Free text may have any bytes and need not be UTF-8 so far; all others are.
+void expect_masks_agree(const Source& source,
+                        const Grammar& grammar,
+                        const CompilerOptions& options,
+                        std::mt19937& random) {
+  const bool free = source.kind == Kind::kStructuralTag;
+  const auto matcher = grammar.new_matcher();
+  const auto tried = grammar.new_matcher();
+  std::string text;
+  for (int step = 0; step < 40; ++step) {
+    const std::vector<bool> mask = allowed(*matcher, options.vocab_size);
+    std::vector<bool> expected = tried_one_by_one(*tried, options);
+    std::vector<TokenId> choices;
+    for (std::size_t id = 0; id < mask.size(); ++id) {
+      if (mask[id]) choices.push_back(static_cast<TokenId>(id));
+      if (!expected[id] || static_cast<TokenId>(id) == options.stop_tokens[0]) continue;
+      const std::string& bytes = options.token_bytes[id];
+      if (free && static_cast<unsigned char>(bytes[0]) >= 0x80) expected[id] = mask[id];
+      if (!free) expected[id] = begins_utf8(text + bytes);
+    }
+    ASSERT_EQ(mask, expected) << source.text << ", step " << step;
+    ASSERT_FALSE(choices.empty());
+    const TokenId next = choices[random() % choices.size()];
+    ASSERT_TRUE(matcher->accept(next));
+    if (matcher->finished()) break;
+    text += options.token_bytes[static_cast<std::size_t>(next)];
+    for (const char c : options.token_bytes[static_cast<std::size_t>(next)]) {
+      ASSERT_TRUE(tried->accept(static_cast<unsigned char>(c)));
+    }
+  }
+}
+
+// A token is allowed exactly where its bytes are taken and where they may be UTF-8.
 TEST_F(Matchers, MasksAgreeWithBytesTriedOneByOne) {
   std::mt19937 random(1);
   for (const Source& source : kSources) {
     const auto grammar = compiled(*compiler_, source);
-    for (int walk = 0; walk < 4; ++walk) {
-      const auto matcher = grammar->new_matcher();
-      const auto tried = grammar->new_matcher();
-      for (int step = 0; step < 40; ++step) {
-        const std::vector<bool> mask = allowed(*matcher, options_.vocab_size);
-        std::vector<TokenId> choices;
-        for (std::size_t id = 0; id < mask.size(); ++id) {
-          bool expected = false;
-          if (static_cast<TokenId>(id) == options_.stop_tokens[0]) {
-            expected = tried->accept(static_cast<TokenId>(id));
-            if (expected) tried->rollback(1);
-          } else if (id < options_.token_bytes.size() && !options_.token_bytes[id].empty()) {
-            std::int32_t taken = 0;
-            expected = true;
-            for (const char c : options_.token_bytes[id]) {
-              expected = tried->accept(static_cast<unsigned char>(c));
-              if (!expected) break;
-              ++taken;
-            }
-            tried->rollback(taken);
-          }
-          ASSERT_EQ(mask[id], expected) << source.text << ": token " << id << ", step " << step;
-          if (mask[id]) choices.push_back(static_cast<TokenId>(id));
-        }
-        ASSERT_FALSE(choices.empty());
-        const TokenId next = choices[random() % choices.size()];
-        ASSERT_TRUE(matcher->accept(next));
-        if (matcher->finished()) break;
-        for (const char c : options_.token_bytes[static_cast<std::size_t>(next)]) {
-          ASSERT_TRUE(tried->accept(static_cast<unsigned char>(c)));
-        }
-      }
-    }
+    for (int walk = 0; walk < 4; ++walk) expect_masks_agree(source, *grammar, options_, random);
   }
 }
 
@@ -208,6 +259,46 @@ TEST_F(Matchers, BothFormsOfStructuralTagsWork) {
   takes_none(*older, {"<f>x</f>", "<f>1"});
 }
 
+TEST_F(Matchers, MasksHoldToUtf8) {
+  const auto grammar = make(Kind::kRegex, "[^a]{1,3}");
+  const auto start = allowed(*grammar->new_matcher(), options_.vocab_size);
+  for (int first = 0x80; first < 256; ++first) {
+    bool any = false;
+    std::vector<bool> expected(256);
+    for (int second = 0x80; second < 0xC0 && character_bytes(first) > 0; ++second) {
+      std::string text{static_cast<char>(first), static_cast<char>(second)};
+      text.append(character_bytes(first) - 2, '\x80');
+      expected[static_cast<std::size_t>(second)] = is_utf8(text);
+      any = any || is_utf8(text);
+    }
+    ASSERT_EQ(start[static_cast<std::size_t>(first)], any) << first;
+    if (!any) continue;
+    const auto matcher = grammar->new_matcher();
+    ASSERT_TRUE(matcher->accept(first));
+    auto mask = allowed(*matcher, options_.vocab_size);
+    mask.resize(256);
+    EXPECT_EQ(mask, expected) << first;
+    // Taken back, the narrowing of the second byte is gone.
+    matcher->rollback(1);
+    EXPECT_EQ(allowed(*matcher, options_.vocab_size), start);
+  }
+}
+
+TEST_F(Matchers, TokensOfSeveralBytesHoldToUtf8) {
+  const std::vector<std::string> words{"b\xed",    "\xa0\x80",  "\x9f\xbf",
+                                       "\xed\xa0", "c\xf0\x8f", "\xf0\x90"};
+  const CompilerOptions options = byte_vocabulary(words);
+  auto compiler = std::move(Compiler::create(options)).value();
+  const auto matcher = compiled(*compiler, {Kind::kRegex, "[^a]*"})->new_matcher();
+  const auto words_of = [&] {
+    const auto mask = allowed(*matcher, options.vocab_size);
+    return std::vector<bool>(mask.begin() + 256, mask.begin() + 256 + 6);
+  };
+  EXPECT_EQ(words_of(), (std::vector<bool>{true, false, false, false, false, true}));
+  ASSERT_TRUE(matcher->accept(256));
+  EXPECT_EQ(words_of(), (std::vector<bool>{false, false, true, false, false, false}));
+}
+
 TEST_F(Matchers, AnyJsonOfARandomWalkParses) {
   std::mt19937 random(3);
   const auto grammar = make(Kind::kJsonSchema, "{}");
@@ -215,7 +306,7 @@ TEST_F(Matchers, AnyJsonOfARandomWalkParses) {
     const auto matcher = grammar->new_matcher();
     const auto text = random_walk(*matcher, options_, random, 40);
     ASSERT_TRUE(text.has_value());
-    const auto value = parse_json(without_surrogates(*text), {.max_depth = 2000});
+    const auto value = parse_json(*text, {.max_depth = 2000});
     EXPECT_TRUE(value.ok()) << value.status().message() << "\n" << *text;
   }
 }
