@@ -17,8 +17,7 @@ std::int64_t mask_words(std::int32_t vocab) {
 
 // Fills `mask`, without bits past the vocabulary. Whether it forbids any token.
 bool fill_mask(grammar::Matcher& matcher, std::int32_t vocab, std::span<std::uint32_t> mask) {
-  // What the matcher returns leaves out tokens without text, which may be drawn as well.
-  static_cast<void>(matcher.fill_mask(mask));
+  matcher.fill_mask(mask);
   const auto part = static_cast<std::uint32_t>(vocab) % 32;
   const std::uint32_t last = part == 0 ? ~0U : (1U << part) - 1;
   mask.back() &= last;

@@ -47,13 +47,10 @@ class Matcher {
   virtual ~Matcher() = default;
 
   // Writes the tokens that may come next; mask.size() is mask_words(vocab_size). At least one bit
-  // is set unless finished(). What comes may be continued to UTF-8. Returns false when all tokens
-  // that have text are allowed, of UTF-8 or not, and the mask need not be applied (it is written
-  // all the same).
-  virtual bool fill_mask(std::span<std::uint32_t> mask) = 0;
+  // is set unless finished(). The bytes of an answer so made are UTF-8, in its free parts as well.
+  virtual void fill_mask(std::span<std::uint32_t> mask) = 0;
 
-  // Takes the next token. False, and nothing changes, when the grammar does not allow it. It may
-  // take a token without UTF-8 that the mask left out.
+  // Takes the next token. False, and nothing changes, when the grammar does not allow it.
   virtual bool accept(TokenId token) = 0;
 
   // Whether a stop token was accepted.

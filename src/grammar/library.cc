@@ -79,12 +79,12 @@ class LibraryMatcher final : public Matcher {
                  std::shared_ptr<const Vocabulary> vocabulary)
       : matcher_(compiled), vocabulary_(std::move(vocabulary)) {}
 
-  bool fill_mask(std::span<std::uint32_t> mask) override {
+  void fill_mask(std::span<std::uint32_t> mask) override {
     const std::int32_t size_of_vocabulary = vocabulary_->size;
     FATHOM_CHECK(mask.size() == mask_words(size_of_vocabulary));
     if (finished()) {
       std::fill(mask.begin(), mask.end(), 0);
-      return true;
+      return;
     }
     auto size = static_cast<std::int64_t>(mask.size());
     DLTensor tensor{};
@@ -94,23 +94,24 @@ class LibraryMatcher final : public Matcher {
     tensor.dtype = {kDLInt, 32, 1};
     tensor.shape = &size;
     const std::int64_t begin = processor_ns();
-    const bool needed = guarded([&] { return matcher_.FillNextTokenBitmask(&tensor); }, mask);
+    try {
+      matcher_.FillNextTokenBitmask(&tensor);
+    } catch (const std::exception&) {
+      // A failure inside the library becomes a dead end.
+      std::fill(mask.begin(), mask.end(), 0);
+    }
     too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
     // The last word's bits past the vocabulary stand for nothing.
     if (size_of_vocabulary % 32 != 0) mask.back() &= (1U << (size_of_vocabulary % 32)) - 1U;
-    // Where anything may come the answer is as free as without a grammar.
-    if (needed) vocabulary_->guard.narrow(state(), mask);
-    if (std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; })) {
+    vocabulary_->guard.narrow(state(), mask);
+    dead_end_ = std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; });
+    if (dead_end_) {
       // No text leads on from here: a grammar with a part that can never end, or a vocabulary
       // that lacks a byte. The answer ends rather than the server.
-      dead_end_ = true;
       for (const TokenId stop : vocabulary_->stop_tokens) {
         mask[static_cast<std::size_t>(stop) / 32] |= 1U << (static_cast<std::uint32_t>(stop) % 32);
       }
-      return true;
     }
-    dead_end_ = false;
-    return needed;
   }
 
   bool accept(TokenId token) override {
@@ -120,6 +121,7 @@ class LibraryMatcher final : public Matcher {
                                        vocabulary_->stop_tokens.end(), token);
       return ended_dead_;
     }
+    if (vocabulary_->guard.refuses(state(), token)) return false;
     const std::int64_t begin = processor_ns();
     try {
       const bool taken = matcher_.AcceptToken(token);
@@ -151,17 +153,6 @@ class LibraryMatcher final : public Matcher {
 
  private:
   Utf8State state() const { return states_.empty() ? Utf8State::kAny : states_.back(); }
-
-  // A failure inside the library becomes a dead end.
-  template <class Fill>
-  static bool guarded(const Fill& fill, std::span<std::uint32_t> mask) {
-    try {
-      return fill();
-    } catch (const std::exception&) {
-      std::fill(mask.begin(), mask.end(), 0);
-      return true;
-    }
-  }
 
   xgrammar::GrammarMatcher matcher_;
   std::shared_ptr<const Vocabulary> vocabulary_;

@@ -1,5 +1,7 @@
 #include "grammar/utf8_guard.h"
 
+#include <algorithm>
+
 namespace fathom::grammar {
 
 namespace {
@@ -86,6 +88,13 @@ Utf8Guard::Utf8Guard(const std::vector<std::string>& vocabulary) {
 void Utf8Guard::narrow(Utf8State state, std::span<std::uint32_t> mask) const {
   clear(refused_[0], mask);
   if (state != Utf8State::kAny) clear(refused_[static_cast<std::size_t>(state)], mask);
+}
+
+bool Utf8Guard::refuses(Utf8State state, std::int32_t token) const {
+  const auto in = [token](const std::vector<std::int32_t>& tokens) {
+    return std::binary_search(tokens.begin(), tokens.end(), token);
+  };
+  return in(refused_[0]) || in(refused_[static_cast<std::size_t>(state)]);
 }
 
 Utf8State Utf8Guard::after(std::int32_t token) const {

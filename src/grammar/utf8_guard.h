@@ -24,13 +24,16 @@ class Utf8Guard {
 
   // Clears the bits of the tokens that cannot follow in `state`.
   void narrow(Utf8State state, std::span<std::uint32_t> mask) const;
+  // Whether narrow() would clear that token's bit.
+  bool refuses(Utf8State state, std::int32_t token) const;
   // After a token; kAny for one that has no text or no id here.
   Utf8State after(std::int32_t token) const;
 
  private:
   static constexpr std::size_t kStates = 5;
-  std::array<std::vector<std::int32_t>, kStates> refused_;  // by state; [0]: in every state
-  std::vector<Utf8State> after_;                            // by token
+  std::array<std::vector<std::int32_t>, kStates>
+      refused_;                   // by state, ascending; [0]: in every state
+  std::vector<Utf8State> after_;  // by token
 };
 
 }  // namespace fathom::grammar

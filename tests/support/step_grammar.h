@@ -51,14 +51,13 @@ class StepMatcher final : public grammar::Matcher {
  public:
   explicit StepMatcher(std::shared_ptr<const StepGrammar> grammar) : grammar_(std::move(grammar)) {}
 
-  bool fill_mask(std::span<std::uint32_t> mask) override {
+  void fill_mask(std::span<std::uint32_t> mask) override {
     std::fill(mask.begin(), mask.end(), 0U);
     for (std::int32_t token = 0; token < grammar_->vocab_; ++token) {
       if (grammar_->lies_ || grammar_->allows(state_, token)) {
         mask[static_cast<std::size_t>(token) / 32] |= 1U << (token % 32);
       }
     }
-    return true;
   }
   bool accept(grammar::TokenId token) override {
     if (!grammar_->allows(state_, token)) return false;
