@@ -3,8 +3,9 @@
 #
 # Changed is what differs from $FATHOM_LINT_BASE, else from where the branch left origin/main. Where
 # neither is known (on main itself, in a shallow clone) every file counts, the latest change first.
-# The most recent changes are linted until the cap is used up, so that the same commit always
-# gives the same list; what was left out is said.
+# The most recent changes are linted until the cap is used up; what was left out is said. A file that
+# passed before, with the same text and the same headers of ours, costs nothing: it is remembered in
+# ~/.cache/fathom/lint.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tools/run/common.sh
@@ -59,29 +60,58 @@ if [ "${1:-}" = --all ]; then
 else
   candidates=$(by_age | as_sources | awk '!seen[$0]++' | grep -Fx -f <(printf '%s\n' "$everything") || true)
 fi
-chosen=$(awk -v cap=$cap 'NF { cost += /_test\.cc$/ ? 20 : 10; if (cost <= cap) print }' <<<"$candidates")
 total=$(grep -c . <<<"$candidates" || true)
-count=$(grep -c . <<<"$chosen" || true)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export passed="${XDG_CACHE_HOME:-$HOME/.cache}/fathom/lint"
+mkdir -p "$passed"
+find "$passed" -type f -mtime +30 -delete
+
+# A line "source key" for each source of a tree that was built: the key is a hash of the texts that
+# went into it, of the tools' versions and of the configuration.
+repository_files '*.h' '*.cuh' '*.cc' '*.cu' | xargs -d '\n' sha256sum >"$work/texts"
+settings=$({ clang-tidy --version; c++ --version; cat .clang-tidy CMakePresets.json; } | sha256sum | cut -d' ' -f1)
+keys() {
+  ninja -C "$1" -t deps | sed "s|^    \.\./\.\./|    |; s|^    $PWD/|    |" |
+    awk -v settings="$settings" '
+      FNR == NR { text[$2] = $1; next }
+      /^[^ ]/ { source = ""; next }
+      NF == 1 && source == "" { source = $1; print "\n" source, settings }
+      NF == 1 && ($1 in text) { print text[$1] }' "$work/texts" - |
+    awk 'BEGIN { RS = ""; FS = "\n" } { split($1, head, " "); gsub(/\n/, " "); print head[1] "\t" $0 }' |
+    while IFS=$'\t' read -r source texts; do
+      printf '%s %s\n' "$source" "$(sha256sum <<<"$texts" | cut -d' ' -f1)"
+    done
+}
+{ keys $tree; [ -z "$cuda_files" ] || keys build/cuda; } | awk '!seen[$1]++' >"$work/keys"
+known=$(while read -r source key; do [ ! -e "$passed/$key" ] || printf '%s\n' "$source"; done <"$work/keys")
+unknown=$(grep -Fxv -f <(printf '%s\n' "${known:-none}") <<<"$candidates" || true)
+chosen=$(awk -v cap=$cap 'NF { cost += /_test\.cc$/ ? 20 : 10; if (cost <= cap) print }' <<<"$unknown")
+linted=$(grep -c . <<<"$chosen" || true)
+count=$((total - $(grep -c . <<<"$unknown" || true) + linted))
 export tree work
 status=0
 grep . <<<"$chosen" | xargs -r -d '\n' -P "$processors" -n 1 bash -c '
   log=$work/${1//\//_}
   if grep -Fxq -e "$1" <<<"$cuda_files"; then tree=build/cuda; fi
-  clang-tidy -p "$tree" --quiet "$1" >"$log" 2>&1 || mv "$log" "$log.failed"' lint || status=1
+  if clang-tidy -p "$tree" --quiet "$1" >"$log" 2>&1; then
+    key=$(sed -n "s|^$1 ||p" "$work/keys")
+    [ -z "$key" ] || : >"$passed/$key"
+  else
+    mv "$log" "$log.failed"
+  fi' lint || status=1
 for log in "$work"/*.failed; do
   [ -e "$log" ] || continue
   status=1
   grep -v ' warnings\{0,1\} generated\.$' "$log" || true
 done
 if [ "${1:-}" = --all ]; then
-  say "clang-tidy: all $count files."
+  say "clang-tidy: all $count files; $linted of them now, the others passed before as they are."
 elif [ -n "$base" ]; then
-  say "clang-tidy: $count of the $total files changed since $(git rev-parse --short "$base"); $((total - count)) not linted."
+  say "clang-tidy: $count of the $total files changed since $(git rev-parse --short "$base") ($linted of them now); $((total - count)) not linted."
 else
-  say "clang-tidy: the $count files changed last, of $total; $((total - count)) not linted."
+  say "clang-tidy: $count files of $total, $linted of them now; $((total - count)) not linted."
 fi
 [ $count -eq $total ] || say "The cap keeps this near three minutes. Lint the rest with: ./run lint --all"
 exit $status
