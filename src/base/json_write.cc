@@ -71,6 +71,7 @@ void append_object(std::string& out, const Json::Object& members) {
 }  // namespace
 
 std::string repaired_utf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return std::string(text);
   std::string out;
   while (!text.empty()) {
     const std::size_t size = character_size(text);
