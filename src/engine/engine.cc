@@ -111,6 +111,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
   sequences.emplace(id, shared);
   if (status.ok()) status = ask_for_constraint(options.compiler, wake, sequence);
   if (sequence.compilation != nullptr) compiling.push_back(id);
+  if (sequence.compilation == nullptr) sequence.times.queued_ns = 0;
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
 }
 
@@ -119,6 +120,7 @@ void Engine::State::take_constraints() {
     const auto found = sequences.find(id);
     if (found == sequences.end()) return true;  // it was aborted, or its time was up
     if (!found->second->compilation->done()) return false;
+    found->second->times.queued_ns = now_ns() - found->second->received_ns;
     const Status status = take_constraint(*found->second);
     if (!status.ok()) finish(id, wire::Finish::kAbort, status);
     return true;
