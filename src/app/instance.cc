@@ -18,6 +18,7 @@
 #include "app/answer_formats.h"
 #include "app/answer_grammar.h"
 #include "app/device_memory.h"
+#include "app/host_threads.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
 #include "app/monitoring.h"
@@ -223,7 +224,8 @@ Status Instance::State::load() {
     const std::int32_t vocab_size = loading_model.model().config().vocab_size;
     if (tokenizer->vocab_size() < vocab_size) options.first_unused_token = tokenizer->vocab_size();
     if (plan.grammars) {
-      auto grammars = make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens);
+      auto grammars =
+          make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens, compile_threads(plan));
       FATHOM_RETURN_IF_ERROR(grammars.status());
       grammar_compiler = std::move(grammars).value();
       options.compiler = grammar_compiler.get();
