@@ -114,11 +114,13 @@ TEST(Compiler, ASlowSourceHoldsUpNoQuickOne) {
   const auto slow = compiler->compile({Kind::kRegex, "slow"}, {});
 
   std::vector<std::shared_ptr<Compilation>> quick;
-  for (auto& [text, promise] : done) {
-    quick.push_back(compiler->compile({Kind::kRegex, text}, [&promise] { promise.set_value(); }));
+  quick.reserve(done.size());
+  for (auto& one : done) {
+    quick.push_back(
+        compiler->compile({Kind::kRegex, one.first}, [&one] { one.second.set_value(); }));
   }
-  for (auto& [text, promise] : done) {
-    EXPECT_EQ(promise.get_future().wait_for(std::chrono::minutes(1)), std::future_status::ready);
+  for (auto& one : done) {
+    EXPECT_EQ(one.second.get_future().wait_for(std::chrono::minutes(1)), std::future_status::ready);
   }
   EXPECT_FALSE(slow->done());
   gate.set_value();
