@@ -171,7 +171,7 @@ std::string prometheus_text(const std::vector<Section>& sections) {
     for (const Figure& figure : section.figures) {
       std::string name = "sglang_";
       name.append(section.metric).append(figure.name);
-      out += "# TYPE " + name + " gauge\n" + name + "{dp_rank=\"0\"} ";
+      out.append("# TYPE ").append(name).append(" gauge\n").append(name).append("{dp_rank=\"0\"} ");
       JsonWriter(out).real(figure.value);
       out += '\n';
     }

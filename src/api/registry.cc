@@ -79,7 +79,7 @@ std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepa
   FATHOM_CHECK(!prepared.rids.empty() && prepared.requests.size() % prepared.rids.size() == 0);
   std::vector<RequestEvents::Entry> received = events_.receive(prepared);
   if (auto refusal = send(call, prepared, received)) {
-    events_.on_refused(std::move(received), *refusal);  // not under the locks: it writes lines
+    events_.on_refused(received, *refusal);  // not under the locks: it writes lines
     return refusal;
   }
   // A peer that left meanwhile could not abort what was not there yet.

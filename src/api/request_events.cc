@@ -197,7 +197,7 @@ std::vector<RequestEvents::Entry> RequestEvents::take_back(wire::RequestId first
   return taken;
 }
 
-void RequestEvents::on_refused(std::vector<Entry> received, const Refusal& refusal) const {
+void RequestEvents::on_refused(const std::vector<Entry>& received, const Refusal& refusal) const {
   const std::int64_t now = now_ns();
   wire::TokenOutput output;
   output.finish = wire::Finish::kAbort;

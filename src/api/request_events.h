@@ -56,7 +56,7 @@ class RequestEvents {
   // … but were not after all: they are the caller's again.
   std::vector<Entry> take_back(wire::RequestId first, std::size_t count);
   // What was received is refused: its lines end. It counts as no request.
-  void on_refused(std::vector<Entry> received, const Refusal& refusal) const;
+  void on_refused(const std::vector<Entry>& received, const Refusal& refusal) const;
   // The answer of a request was complete before the engine knew (a stop string): when the engine
   // ends it as aborted, it counts as finished.
   void on_complete(wire::RequestId id);
