@@ -68,16 +68,22 @@ void StepAccount::fill(wire::EngineLoad& load,
                        const cache::PagePool& pool,
                        float reserve_ratio) const {
   std::int32_t waiting = 0;
+  std::int32_t retracted = 0;
+  std::int64_t waiting_tokens = 0;
   std::size_t held = 0;
   for (const auto& [id, sequence] : sequences) {
     // Those whose last token is under way neither run nor wait; those whose constraint is being
     // compiled are counted apart.
     if (!sequence->running() && !sequence->drawn_out() && sequence->compilation == nullptr) {
       ++waiting;
+      waiting_tokens += sequence->known();
+      if (sequence->retractions > 0) ++retracted;
     }
     held += sequence->pages.size();
   }
   load.waiting = waiting;
+  load.waiting_retracted = retracted;
+  load.waiting_tokens = waiting_tokens;
   load.pages_used = pool.held_count();
   load.pages_leaked = pool.held_count() - static_cast<std::int32_t>(held);
   load.decode_context_tokens = load.running > 0 ? decode_context_tokens_ : 0;

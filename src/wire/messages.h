@@ -144,6 +144,8 @@ struct EngineLoad {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
   std::int32_t waiting_for_grammar = 0;  // whose constraint is being compiled; beside `waiting`
+  std::int32_t waiting_retracted = 0;    // of `waiting`: gave their pages up and wait again
+  std::int64_t waiting_tokens = 0;  // of `waiting`: tokens that they are going to have computed
   std::int32_t pages_used = 0;
   std::int32_t pages = 0;
   std::int64_t steps = 0;             // since the start
