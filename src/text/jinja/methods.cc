@@ -86,6 +86,7 @@ constexpr Entry kOfList[] = {
     {"sort", MethodName::kForbidden},
 };
 
+// Of tuples and ranges.
 constexpr Entry kOfTuple[] = {{"count", MethodName::kCount}, {"index", MethodName::kIndex}};
 constexpr Entry kOfLoop[] = {{"cycle", MethodName::kLoopCycle}};
 
@@ -100,6 +101,7 @@ std::span<const Entry> methods_of(const Value& self) {
     case Kind::kSequence:
       if (self.as_sequence().kind == SequenceKind::kList) return kOfList;
       if (self.as_sequence().kind == SequenceKind::kTuple) return kOfTuple;
+      if (self.as_sequence().kind == SequenceKind::kRange) return kOfTuple;
       return {};
     default:
       return {};
