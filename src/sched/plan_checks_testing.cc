@@ -83,7 +83,7 @@ class Checks {
       require(sequence.running || !entries_[i].retracted, "what waits cannot be retracted",
               sequence.id);
       if (!sequence.running) continue;
-      pages += pages_for(sequence.known);
+      pages += pages_for(sequence.known) - sequence.shared;
       if (!retracting && entries_[i].retracted) {
         retracting = true;
         require(!first, "the oldest is not retracted", sequence.id);
@@ -120,8 +120,8 @@ class Checks {
     for (std::size_t i = 0; i < sequences_.size(); ++i) {
       if (!runs_after(i)) continue;
       ++running;
-      pages +=
-          sequences_[i].pages + (entries_[i].rows != nullptr ? entries_[i].rows->new_pages : 0);
+      pages += sequences_[i].pages - sequences_[i].shared +
+               (entries_[i].rows != nullptr ? entries_[i].rows->new_pages : 0);
       logit_rows_ += entries_[i].rows != nullptr ? entries_[i].rows->logit_rows : 0;
       if (entries_[i].rows == nullptr || decodes(sequences_[i])) continue;
       ++prompts_;
@@ -171,8 +171,9 @@ class Checks {
           budget_.reserve_ratio *
           static_cast<float>(std::min(sequence.remaining, budget_.reserve_clip)));
       const std::int32_t reserve = std::max(budget_.page_tokens, ratio_part);
-      least += pages_for(sequence.known + std::min(reserve, sequence.remaining - 1));
-      most += pages_for(sequence.known + sequence.remaining - 1);
+      least +=
+          pages_for(sequence.known + std::min(reserve, sequence.remaining - 1)) - sequence.shared;
+      most += pages_for(sequence.known + sequence.remaining - 1) - sequence.shared;
     }
     if (!plan_.retract.empty()) {
       require(!admitted, "nothing is admitted when something is retracted");
@@ -185,7 +186,8 @@ class Checks {
     require(running_ == budget_.max_running ||
                 prompt_rows_ == std::min(budget_.chunk_tokens, budget_.max_prefill_tokens) ||
                 (budget_.max_prefill_requests > 0 && prompts_ == budget_.max_prefill_requests) ||
-                (logit_rows_ == budget_.max_logit_rows && passed->first_logit_row == 0) ||
+                (logit_rows_ == budget_.max_logit_rows &&
+                 passed->first_logit_row == passed->computed) ||
                 most > budget_.pages,
             "the oldest is admitted as soon as it can be", passed->id);
   }

@@ -45,6 +45,10 @@ class Planning {
   std::int64_t known_pages(const SequenceView& sequence) const {
     return std::max<std::int64_t>(sequence.pages, pages_for(sequence.known));
   }
+  // Of those, without what older ones hold.
+  std::int64_t added_pages(const SequenceView& sequence) const {
+    return known_pages(sequence) - sequence.shared;
+  }
   void check(const SequenceView& sequence) const;
 
   Share share_of(const SequenceView& sequence) const;
@@ -87,7 +91,9 @@ void Planning::check(const SequenceView& sequence) const {
   FATHOM_CHECK(sequence.computed >= 0 && sequence.computed < sequence.known);
   FATHOM_CHECK(sequence.first_logit_row >= 0 && sequence.first_logit_row < sequence.known);
   FATHOM_CHECK(sequence.remaining >= 1);
-  FATHOM_CHECK(sequence.running || (sequence.computed == 0 && sequence.pages == 0));
+  FATHOM_CHECK(sequence.shared >= 0 && sequence.shared <= sequence.pages);
+  FATHOM_CHECK(sequence.running ||
+               std::int64_t{sequence.pages} * budget_.page_tokens == sequence.computed);
   FATHOM_CHECK_MSG(
       pages_for(std::int64_t{sequence.known} + sequence.remaining - 1) <= budget_.pages,
       "request " + std::to_string(sequence.id) + " can never fit into the pool");
@@ -103,8 +109,8 @@ void Planning::choose_running() {
     previous = &sequence;
     if (!sequence.running) continue;
     check(sequence);
-    held += sequence.pages;
-    pages += known_pages(sequence);
+    held += sequence.pages - sequence.shared;
+    pages += added_pages(sequence);
     if (pages <= budget_.pages) {
       running_.push_back(&sequence);
     } else {
@@ -170,7 +176,7 @@ void Planning::plan_prompts() {
 // which decode leaves one more than max_logit_rows - max_running at least), the number of its
 // prompts. The backlog is enough for only so many of each kind.
 std::int64_t Planning::steps_to_token(const SequenceView& candidate, const Share& share) const {
-  if (share.rows == candidate.known) return 1;
+  if (share.rows == candidate.known - candidate.computed) return 1;
   const Backlog backlog = backlog_ + backlog_of(candidate, share);
   std::int64_t held_up = backlog.rows / rows_per_step_;
   held_up += backlog.logit_rows / (budget_.max_logit_rows - budget_.max_running + 1);
@@ -185,7 +191,7 @@ std::int64_t Planning::reserved_pages(const SequenceView& sequence,
   const std::int64_t growth = std::max(static_cast<std::int64_t>(expected), least_growth);
   // The last token that it may generate needs no row.
   const std::int64_t rows = sequence.known + std::min<std::int64_t>(growth, sequence.remaining - 1);
-  return std::max<std::int64_t>(sequence.pages, pages_for(rows));
+  return std::max<std::int64_t>(sequence.pages, pages_for(rows)) - sequence.shared;
 }
 
 bool Planning::fits(const SequenceView& candidate, const Share& share) {

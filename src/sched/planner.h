@@ -11,15 +11,18 @@ namespace fathom::sched {
 
 // One request as the planner sees it. Its tokens are the prompt and what was generated, `known`
 // of them; cache rows exist for the first `computed`. A step that computes row known - 1 gives the
-// next token. A sequence that waits, new or retracted, has computed = pages = 0: what a retracted
-// one had generated is part of what it computes again.
+// next token. A sequence that waits, new or retracted, holds nothing: its `computed` rows and
+// `pages` are those that a prefix cache has for it, whole pages, and are its own once it is
+// admitted. What a retracted one had generated is part of what it computes again.
 struct SequenceView {
   std::uint64_t id = 0;              // ascending in age, or whatever decides who is served first
                                      // (sched/order.h): the lower is the older
-  bool running = false;              // holds pages; else it waits with none
+  bool running = false;              // holds pages; else it waits
   std::int32_t known = 0;            // >= 1
   std::int32_t computed = 0;         // < known
-  std::int32_t pages = 0;            // held now
+  std::int32_t pages = 0;            // held now; while it waits, found
+  std::int32_t shared = 0;           // of them, those that older running sequences hold as well (of
+                                     // one that waits: those that any running sequence holds)
   std::int32_t remaining = 0;        // tokens it may still generate, >= 1
   std::int32_t first_logit_row = 0;  // rows from this one on need logits; <= known - 1
 };
@@ -27,7 +30,8 @@ struct SequenceView {
 // What a step may use. All limits are of this engine, one rank.
 struct Budget {
   std::int32_t page_tokens = 64;
-  std::int32_t pages = 0;                   // the pool's capacity
+  std::int32_t pages = 0;                   // the pool's capacity; what no running sequence holds
+                                            // is free, or a prefix cache gives it back
   std::int32_t max_running = 1;             // requests that hold pages
   std::int32_t chunk_tokens = 8192;         // --chunked-prefill-size: prompt rows of one step
   std::int32_t max_prefill_tokens = 16384;  // --max-prefill-tokens; the tighter of the two holds
@@ -44,7 +48,7 @@ struct PlannedRows {
   std::uint64_t id = 0;
   std::int32_t first = 0;
   std::int32_t rows = 0;        // >= 1
-  std::int32_t new_pages = 0;   // to take from the pool before the step
+  std::int32_t new_pages = 0;   // to take from the pool before the step, beside those found
   std::int32_t logit_rows = 0;  // the last so many of the rows need logits
   bool admitted = false;        // was waiting
   bool completes = false;       // computes row known - 1: a token comes of it
@@ -64,7 +68,8 @@ struct StepPlan {
 // max_running cannot change the plan). Takes time in proportion to their number.
 //
 // - Pages. A running sequence holds the pages of all its known tokens: those of the prompt from its
-//   admission on, another whenever a generated token needs it. If these are more than the pool has,
+//   admission on, another whenever a generated token needs it. Pages that several hold count once.
+//   If these are more than the pool has,
 //   the youngest running sequences are retracted until they fit, and nothing is admitted. The
 //   oldest is never retracted, so it finishes, and so does everything after it.
 // - Decode. Every running sequence that needs just one more row takes part in every step. These
@@ -83,7 +88,7 @@ struct StepPlan {
 // So the running sequences are always the oldest unfinished ones.
 //
 // Requires that each sequence alone fits: known + remaining - 1 rows in budget.pages, and that the
-// views agree with the budget (pages held sum to at most budget.pages).
+// views agree with the budget (pages held sum to at most budget.pages, shared ones counted once).
 StepPlan plan_step(const std::vector<SequenceView>& sequences, const Budget& budget);
 
 }  // namespace fathom::sched
