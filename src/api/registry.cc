@@ -47,7 +47,7 @@ void Registry::abort_sample(wire::RequestId id) {
     if (entries_.contains(id)) release_name(id);
   }
   events_.on_complete(id);
-  engine_->abort(id);
+  engine_->abort({id});
 }
 
 std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepared prepared) {
@@ -66,7 +66,7 @@ std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepa
       if (status.ok()) continue;
       events_.on_refused(first, call->id_count());
       // What the engine still says about the earlier ones finds no entry and is dropped.
-      for (std::uint32_t k = 0; k < i; ++k) engine_->abort(first + k);
+      for (std::uint32_t k = 0; k < i; ++k) engine_->abort({first + k});
       for (std::uint32_t k = 0; k < call->id_count(); ++k) drop(first + k);
       if (status.code() == Code::kResourceExhausted) {
         return Refusal::of(503, "The request queue is full.");
@@ -120,7 +120,7 @@ bool Registry::deliver() {
 }
 
 void Registry::abort_ids(wire::RequestId first, std::uint32_t count) {
-  for (std::uint32_t i = 0; i < count; ++i) engine_->abort(first + i);
+  for (std::uint32_t i = 0; i < count; ++i) engine_->abort({first + i});
 }
 
 void Registry::abort(const std::string& rid) {
@@ -147,7 +147,7 @@ void Registry::abort_all() {
     ids.reserve(entries_.size());
     for (const auto& [id, entry] : entries_) ids.push_back(id);
   }
-  for (const wire::RequestId id : ids) engine_->abort(id);
+  for (const wire::RequestId id : ids) engine_->abort({id});
 }
 
 Status Registry::submit_probe() {
@@ -169,7 +169,7 @@ void Registry::abort_probe() {
     const std::lock_guard lock(mutex_);
     id = probe_id_;
   }
-  if (id != 0) engine_->abort(id);
+  if (id != 0) engine_->abort({id});
 }
 
 std::size_t Registry::in_flight() const {

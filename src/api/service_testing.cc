@@ -93,10 +93,15 @@ Status FakeEngine::submit(wire::GenerateRequest request) {
   return {};
 }
 
-void FakeEngine::abort(wire::RequestId id) {
+void FakeEngine::abort(const wire::AbortRequest& request) {
   const std::lock_guard lock(mutex_);
-  aborts_.push_back(id);
+  aborts_.push_back(request.id);
   changed_.notify_all();
+}
+
+void FakeEngine::flush_cache() {
+  const std::lock_guard lock(mutex_);
+  ++flushes_;
 }
 
 std::vector<wire::TokenOutput> FakeEngine::take_outputs() {

@@ -47,7 +47,8 @@ class FakeExchange final : public http::Exchange {
 class FakeEngine final : public wire::EngineClient {
  public:
   Status submit(wire::GenerateRequest request) override;
-  void abort(wire::RequestId id) override;
+  void abort(const wire::AbortRequest& request) override;
+  void flush_cache() override;
   std::vector<wire::TokenOutput> take_outputs() override;
   wire::EngineLoad load() const override;
 
@@ -69,6 +70,7 @@ class FakeEngine final : public wire::EngineClient {
   std::condition_variable changed_;
   std::vector<wire::GenerateRequest> requests_;
   std::vector<wire::RequestId> aborts_;
+  int flushes_ = 0;
   std::vector<wire::TokenOutput> outputs_;
   wire::EngineLoad load_;
   Status refusal_;

@@ -71,14 +71,20 @@ struct GenerateRequest {
   std::int32_t stream_interval =
       1;                         // tokens between two outputs of a stream, besides first and last
   std::int32_t priority = 0;     // higher is sooner, where the engine minds priorities
+  std::string cache_namespace;   // requests find each other's prefixes in the same one alone
   std::int64_t deadline_ns = 0;  // of base Clock: the request ends with kDeadlineExceeded; 0: never
 };
 
 struct AbortRequest {
   RequestId id = 0;
+  // The answer's tokens: what was generated after them is not kept for others to find. -1: all are.
+  std::int32_t answer_tokens = -1;
 };
 
-using ToEngine = std::variant<GenerateRequest, AbortRequest>;
+// Forget the prefix cache, but for what unfinished requests hold of it.
+struct FlushCache {};
+
+using ToEngine = std::variant<GenerateRequest, AbortRequest, FlushCache>;
 
 struct TokenLogprob {
   TokenId id = 0;
