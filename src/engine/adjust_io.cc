@@ -15,16 +15,6 @@ std::int64_t mask_words(std::int32_t vocab) {
   return static_cast<std::int64_t>(grammar::mask_words(vocab));
 }
 
-// Fills `mask`, without bits past the vocabulary. Whether it forbids any token.
-bool fill_mask(grammar::Matcher& matcher, std::int32_t vocab, std::span<std::uint32_t> mask) {
-  matcher.fill_mask(mask);
-  const auto part = static_cast<std::uint32_t>(vocab) % 32;
-  const std::uint32_t last = part == 0 ? ~0U : (1U << part) - 1;
-  mask.back() &= last;
-  return mask.back() != last ||
-         std::any_of(mask.begin(), mask.end() - 1, [](std::uint32_t word) { return word != ~0U; });
-}
-
 }  // namespace
 
 std::size_t AdjustInputs::bytes(const RunnerOptions& options,
@@ -61,16 +51,18 @@ void AdjustInputs::choose(std::span<const Work> work,
 
 AdjustInputs AdjustInputs::fill(InputArena& arena,
                                 std::span<const AdjustedRow> rows,
-                                std::int32_t vocab) {
+                                std::int32_t vocab,
+                                grammar::MaskFiller& filler,
+                                std::vector<grammar::MaskRow>& masks) {
   const auto count = static_cast<std::int64_t>(rows.size());
   std::size_t entries = 0;
-  std::int64_t masks = 0;
+  std::int64_t masked = 0;
   for (const AdjustedRow& each : rows) {
     entries += each.sequence->adjustments.entries(each.forbids);
-    masks += each.masked ? 1 : 0;
+    masked += each.masked ? 1 : 0;
   }
   AdjustInputs inputs;
-  inputs.masked = masks > 0;
+  inputs.masked = masked > 0;
   inputs.row = arena.take<std::int32_t>(count);
   inputs.penalties = arena.take<float>(count, kPenalties);
   inputs.first_entry = arena.take<std::int32_t>(count + 1);
@@ -78,7 +70,16 @@ AdjustInputs AdjustInputs::fill(InputArena& arena,
   inputs.count = arena.take<std::int32_t>(static_cast<std::int64_t>(entries));
   inputs.bias = arena.take<float>(static_cast<std::int64_t>(entries));
   inputs.mask_row = arena.take<std::int32_t>(count);
-  inputs.mask = arena.take<std::int32_t>(masks, mask_words(vocab));
+  inputs.mask = arena.take<std::int32_t>(masked, mask_words(vocab));
+  masks.clear();
+  for (const AdjustedRow& each : rows) {
+    if (!each.masked) continue;
+    const std::int64_t at = static_cast<std::int64_t>(masks.size()) * mask_words(vocab);
+    masks.push_back(
+        {each.sequence->matcher.get(),
+         {reinterpret_cast<std::uint32_t*>(inputs.mask.host + at), grammar::mask_words(vocab)}});
+  }
+  filler.fill(masks);
   std::int32_t entry = 0;
   std::int32_t mask_row = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -88,12 +89,11 @@ AdjustInputs AdjustInputs::fill(InputArena& arena,
     bool forbids = each.forbids;
     inputs.mask_row.host[i] = -1;
     if (each.masked) {
-      const std::span<std::uint32_t> mask(
-          reinterpret_cast<std::uint32_t*>(inputs.mask.host + mask_row * mask_words(vocab)),
-          grammar::mask_words(vocab));
-      if (fill_mask(*each.sequence->matcher, vocab, mask)) inputs.mask_row.host[i] = mask_row++;
+      const grammar::MaskRow& filled = masks[static_cast<std::size_t>(mask_row)];
+      if (filled.forbids) inputs.mask_row.host[i] = mask_row;
+      ++mask_row;
       // Where nothing but an end satisfies the grammar, it comes before min_new_tokens.
-      if (forbids) forbids = adjustments.leaves(mask);
+      if (forbids) forbids = adjustments.leaves(filled.mask);
     }
     inputs.row.host[i] = each.row;
     float* const penalties = inputs.penalties.host + static_cast<std::int64_t>(i) * kPenalties;

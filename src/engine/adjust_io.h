@@ -7,6 +7,7 @@
 
 #include "engine/input_arena.h"
 #include "engine/step_io.h"
+#include "grammar/mask_filler.h"
 #include "ops/sample.h"
 
 // What adjust_logits is given in a step.
@@ -43,10 +44,12 @@ struct AdjustInputs {
   static void choose(std::span<const Work> work,
                      const LogitRows& chosen,
                      std::vector<AdjustedRow>& rows);
-  // Requires rows.
+  // Requires rows. `masks` is room for their masks.
   static AdjustInputs fill(InputArena& arena,
                            std::span<const AdjustedRow> rows,
-                           std::int32_t vocab);
+                           std::int32_t vocab,
+                           grammar::MaskFiller& filler,
+                           std::vector<grammar::MaskRow>& masks);
 
   ops::AdjustLogitsArgs args(const TensorView& logits) const;
 };

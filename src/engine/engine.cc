@@ -435,6 +435,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.graph_batches = options.graph_batches;
   runner_options.pad_graphs = options.pad_graphs;
   runner_options.drawable_tokens = options.first_unused_token;
+  runner_options.mask_threads = options.compiler != nullptr ? options.mask_threads : 1;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());
   auto state = std::unique_ptr<State>(new State{config,

@@ -39,6 +39,7 @@ struct EngineOptions {
   std::int32_t first_unused_token = 0;
   // Compiles the constraints of requests; must outlive the engine. Null: such requests are refused.
   grammar::Compiler* compiler = nullptr;
+  int mask_threads = 1;  // that fill the masks of a step, the engine's included
   // What of its steps is reported, to whom.
   StepAccountOptions account;
   // Called when the engine's thread goes on to something else, with a name for it that is a

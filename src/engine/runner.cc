@@ -79,7 +79,9 @@ struct Runner::State {
   std::vector<model::Segment> segments;
   std::vector<GraphPair> graphs;  // ascending batches
   std::optional<Begun> begun;
-  std::vector<AdjustedRow> adjusted_rows;  // of the last step
+  std::vector<AdjustedRow> adjusted_rows;   // of the last step
+  std::vector<grammar::MaskRow> mask_rows;  // of the last step
+  grammar::MaskFiller mask_filler{config.vocab_size, options.mask_threads};
 
   // Ids that may be drawn are below this.
   std::int32_t drawable() const {
@@ -133,7 +135,8 @@ void Runner::State::adjust(Slot& slot, const TensorView& logits) {
   AdjustInputs::choose(slot.work, slot.chosen, adjusted_rows);
   if (adjusted_rows.empty()) return;
   late_arena.begin(slot.late_inputs);
-  const AdjustInputs inputs = AdjustInputs::fill(late_arena, adjusted_rows, config.vocab_size);
+  const AdjustInputs inputs =
+      AdjustInputs::fill(late_arena, adjusted_rows, config.vocab_size, mask_filler, mask_rows);
   late_arena.upload(*stream);
   const ops::AdjustLogitsArgs args = inputs.args(logits.rows(0, slot.chosen.drawing));
   require_valid(args);
@@ -311,6 +314,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 {},
                                                 0,
                                                 0,
+                                                {},
                                                 {},
                                                 {},
                                                 {},

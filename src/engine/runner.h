@@ -27,6 +27,7 @@ struct RunnerOptions {
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
+  int mask_threads = 1;              // that fill masks of constraints, the engine's included
 };
 
 // Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i

@@ -28,8 +28,14 @@ class StepGrammar final : public grammar::Grammar,
               std::vector<grammar::TokenId> stops,
               int length,
               bool lies,
-              bool slow)
-      : vocab_(vocab), stops_(std::move(stops)), length_(length), lies_(lies), slow_(slow) {}
+              bool slow,
+              std::function<void()> on_mask)
+      : vocab_(vocab),
+        stops_(std::move(stops)),
+        length_(length),
+        lies_(lies),
+        slow_(slow),
+        on_mask_(std::move(on_mask)) {}
 
   bool allows(std::int32_t state, grammar::TokenId token) const {
     const bool stop = std::find(stops_.begin(), stops_.end(), token) != stops_.end();
@@ -45,6 +51,7 @@ class StepGrammar final : public grammar::Grammar,
   std::int32_t length_;
   bool lies_;
   bool slow_;
+  std::function<void()> on_mask_;
 };
 
 class StepMatcher final : public grammar::Matcher {
@@ -52,6 +59,7 @@ class StepMatcher final : public grammar::Matcher {
   explicit StepMatcher(std::shared_ptr<const StepGrammar> grammar) : grammar_(std::move(grammar)) {}
 
   void fill_mask(std::span<std::uint32_t> mask) override {
+    if (grammar_->on_mask_) grammar_->on_mask_();
     std::fill(mask.begin(), mask.end(), 0U);
     for (std::int32_t token = 0; token < grammar_->vocab_; ++token) {
       if (grammar_->lies_ || grammar_->allows(state_, token)) {
@@ -103,6 +111,9 @@ class StepCompiler final : public grammar::Compiler {
   StepCompiler(std::int32_t vocab, std::vector<grammar::TokenId> stops)
       : vocab_(vocab), stops_(std::move(stops)) {}
 
+  // Is called whenever a mask is filled, by the thread that does. Set before the first compilation.
+  std::function<void()> on_mask;
+
   // From now on compilations are done when release() is called.
   void hold() {
     const std::lock_guard lock(mutex_);
@@ -151,7 +162,7 @@ class StepCompiler final : public grammar::Compiler {
       return invalid_argument("the grammar is \"" + text + "\", expected a number");
     }
     return std::shared_ptr<const grammar::Grammar>(
-        std::make_shared<StepGrammar>(vocab_, stops_, length, lies, slow));
+        std::make_shared<StepGrammar>(vocab_, stops_, length, lies, slow, on_mask));
   }
 
   const std::int32_t vocab_;

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "grammar/compiler.h"
+
+// The masks of a step, of many answers at once.
+namespace fathom::grammar {
+
+struct MaskRow {
+  Matcher* matcher = nullptr;
+  std::span<std::uint32_t> mask;  // mask_words(vocab_size) of them
+  bool forbids = false;           // fill() tells: whether there is a token that is not allowed
+};
+
+// Fills masks on several threads where they take so long that it pays to wake them. Each row is
+// taken by the thread that is free first, as one may cost some microseconds and the next 60 ms.
+// What is written depends on the matchers alone.
+//
+// Threads: one at a time, whose part of the work it does. The others sleep meanwhile.
+class MaskFiller {
+ public:
+  // `threads` counts the calling one: 1 starts none.
+  MaskFiller(std::int32_t vocab_size, int threads);
+
+  // Bits past the vocabulary are 0. Each matcher and each mask must be in one row alone.
+  void fill(std::span<MaskRow> rows);
+
+ private:
+  // What masks may take on one thread: several times what it takes to wake the others.
+  static constexpr std::int64_t kWorthWakingNs = 100'000;
+
+  std::int32_t vocab_size_;
+  ThreadPool pool_;
+  bool dear_ = false;  // whether the masks of the last call took longer, together
+};
+
+}  // namespace fathom::grammar
