@@ -1,19 +1,35 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <optional>
+#include <random>
 #include <string>
 #include <utility>
 
+#include "config/kv_layout.h"
 #include "engine/admission.h"
 #include "engine/engine_state.h"
 
 namespace fathom::engine {
 
+namespace {
+
+std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& options) {
+  if (!options.prefix_cache) return std::nullopt;
+  cache::RadixIndex::Options index;
+  index.page_tokens = config::kPageTokens;
+  index.eviction = options.eviction;
+  index.seed = std::uint64_t{std::random_device()()} << 32U | std::random_device()();
+  return index;
+}
+
+}  // namespace
+
 Result<bool> Engine::State::launch() {
   at("plan a step");
   const sched::StepPlan step_plan = plan();
   if (step_plan.empty()) return false;
-  account.begin(pool, reserve.ratio());
+  account.begin(pages, reserve.ratio());
   const std::vector<Work> work = apply(step_plan);
   adjust_reserve(step_plan, work);
   at("launch a step");
@@ -24,7 +40,7 @@ Result<bool> Engine::State::launch() {
   while (late && runner->under_way() > 0) FATHOM_RETURN_IF_ERROR(collect());
   at("draw");
   runner->draw();
-  account.launched(work, runner->launched_graph(), sequences, pool, reserve.ratio(),
+  account.launched(work, runner->launched_graph(), sequences, pages, reserve.ratio(),
                    load.generated_tokens);
   foresee(work);
   return true;
@@ -84,22 +100,26 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.mask_threads = options.compiler != nullptr ? options.mask_threads : 1;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());
-  auto state = std::unique_ptr<State>(new State{config,
-                                                options,
-                                                cache::PagePool(store.pages()),
-                                                std::move(runner).value(),
-                                                sched::Reserve(options.reserve_ratio),
-                                                {},
-                                                {},
-                                                {},
-                                                {},
-                                                0,
-                                                {},
-                                                {},
-                                                StepAccount(options.account),
-                                                {},
-                                                {},
-                                                {}});
+  auto state =
+      std::unique_ptr<State>(new State{config,
+                                       options,
+                                       SequencePages(store.pages(), index_options(options)),
+                                       std::move(runner).value(),
+                                       sched::Reserve(options.reserve_ratio),
+                                       {},
+                                       {},
+                                       {},
+                                       {},
+                                       0,
+                                       {},
+                                       {},
+                                       StepAccount(options.account),
+                                       {},
+                                       {},
+                                       {},
+                                       {},
+                                       {},
+                                       {}});
   for (std::int32_t slot = state->options.max_running; slot-- > 0;) {
     state->free_slots.push_back(slot);
   }
@@ -133,7 +153,7 @@ Status Engine::run(wire::EnginePort& port) {
     if (state.sequences.empty()) state.reserve.on_idle();
     state.load.running = state.options.max_running - static_cast<int>(state.free_slots.size());
     state.load.waiting_for_grammar = static_cast<std::int32_t>(state.compiling.size());
-    state.account.fill(state.load, state.sequences, state.pool, state.reserve.ratio());
+    state.account.fill(state.load, state.sequences, state.pages, state.reserve.ratio());
     state.count_grammars();
     state.at("publish outputs");
     port.publish_load(state.load);

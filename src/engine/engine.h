@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "cache/kv_store.h"
+#include "cache/radix_index.h"
 #include "config/model_config.h"
 #include "engine/step_account.h"
 #include "grammar/compiler.h"
@@ -27,6 +28,8 @@ struct EngineOptions {
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
   sched::OrderOptions order;                // of those that wait
+  bool prefix_cache = true;  // whether later requests find what earlier ones computed
+  cache::Eviction eviction = cache::Eviction::kLru;
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it.
   bool overlap = false;

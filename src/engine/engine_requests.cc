@@ -15,9 +15,11 @@ void Engine::State::take(std::vector<wire::ToEngine> messages) {
   for (wire::ToEngine& message : messages) {
     if (auto* request = std::get_if<wire::GenerateRequest>(&message)) {
       accept(std::move(*request));
+    } else if (const auto* abort = std::get_if<wire::AbortRequest>(&message)) {
+      finish(abort->id, wire::Finish::kAbort, Status(Code::kCancelled, "the request was aborted"),
+             abort->answer_tokens);
     } else {
-      finish(std::get<wire::AbortRequest>(message).id, wire::Finish::kAbort,
-             Status(Code::kCancelled, "the request was aborted"));
+      pages.forget();
     }
   }
 }
@@ -25,12 +27,12 @@ void Engine::State::take(std::vector<wire::ToEngine> messages) {
 void Engine::State::accept(wire::GenerateRequest request) {
   const wire::RequestId id = request.id;
   FATHOM_CHECK(!sequences.contains(id));
-  Status status = admissible(request, config.vocab_size, options, pool.capacity());
-  auto shared = std::make_shared<Sequence>();
-  Sequence& sequence = *shared;
+  Status status = admissible(request, config.vocab_size, options, pages.capacity());
+  auto made = std::make_shared<Sequence>();
+  Sequence& sequence = *made;
   sequence.received_ns = now_ns();
   sequence.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
-  const std::int32_t limit = max_request_tokens(options, pool.capacity());
+  const std::int32_t limit = max_request_tokens(options, pages.capacity());
   sequence.max_new_tokens = std::clamp(request.sampling.max_new_tokens, 1,
                                        std::max(1, limit - sequence.prompt_tokens - 1));
   if (request.logprobs.wanted && request.logprobs.prompt_start == 0 && status.ok()) {
@@ -42,7 +44,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
         Adjustments(request.sampling, end_tokens_of(request, config.vocab_size, options));
   sequence.tokens = std::move(request.prompt);
   sequence.request = std::move(request);
-  sequences.emplace(id, shared);
+  sequences.emplace(id, made);
   if (status.ok()) status = ask_for_constraint(options.compiler, wake, sequence);
   if (sequence.compilation != nullptr) compiling.push_back(id);
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
@@ -50,10 +52,10 @@ void Engine::State::accept(wire::GenerateRequest request) {
 
 void Engine::State::take_constraints() {
   std::erase_if(compiling, [this](wire::RequestId id) {
-    const auto found = sequences.find(id);
-    if (found == sequences.end()) return true;  // it was aborted, or its time was up
-    if (!found->second->compilation->done()) return false;
-    const Status status = take_constraint(*found->second);
+    const auto unfinished = sequences.find(id);
+    if (unfinished == sequences.end()) return true;  // it was aborted, or its time was up
+    if (!unfinished->second->compilation->done()) return false;
+    const Status status = take_constraint(*unfinished->second);
     if (!status.ok()) finish(id, wire::Finish::kAbort, status);
     return true;
   });
@@ -85,12 +87,11 @@ void Engine::State::abort_all(const Status& why) {
   while (!sequences.empty()) finish(sequences.begin()->first, wire::Finish::kAbort, why);
 }
 
-void Engine::State::let_go(Sequence& sequence) {
-  pool.release(sequence.pages);
-  sequence.pages.clear();
+void Engine::State::let_go(Sequence& sequence, std::int32_t tokens) {
+  pages.offer(sequence, tokens);
+  pages.release(sequence);
   if (sequence.slot >= 0) free_slots.push_back(sequence.slot);
   sequence.slot = -1;
-  sequence.computed = 0;
 }
 
 void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Status& error) {
@@ -105,6 +106,7 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   output.error = error;
   output.prompt_tokens = sequence.prompt_tokens;
   output.generated_tokens = sequence.told();
+  output.cached_tokens = std::max(0, sequence.cached_tokens);
   output.retractions = sequence.retractions;
   output.times = sequence.times;
   output.times.told_ns = now_ns() - sequence.received_ns;
@@ -112,16 +114,23 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   outputs.push_back(std::move(output));
 }
 
-void Engine::State::finish(wire::RequestId id, wire::Finish finish, const Status& error) {
-  const auto found = sequences.find(id);
-  if (found == sequences.end()) return;  // an abort that came after the end
-  Sequence& sequence = *found->second;
+void Engine::State::finish(wire::RequestId id,
+                           wire::Finish finish,
+                           const Status& error,
+                           std::int32_t answer_tokens) {
+  const auto unfinished = sequences.find(id);
+  if (unfinished == sequences.end()) return;  // an abort that came after the end
+  Sequence& sequence = *unfinished->second;
   publish(sequence, finish, error);
   // A step under way may still write to its pages. Whoever gets them next writes in a later step,
   // thus after it.
-  let_go(sequence);
+  if (answer_tokens >= 0) {
+    let_go(sequence, sequence.prompt_tokens + answer_tokens);
+  } else {
+    let_go(sequence);
+  }
   sequence.ended = true;
-  sequences.erase(found);
+  sequences.erase(unfinished);
 }
 
 bool Engine::State::ends(const Sequence& sequence, wire::TokenId token) const {
@@ -140,10 +149,10 @@ wire::Finish Engine::State::finished(const Sequence& sequence) const {
 }
 
 void Engine::State::record(const Work& done, WorkResult result) {
-  const auto found = sequences.find(done.sequence->request.id);
+  const auto unfinished = sequences.find(done.sequence->request.id);
   // It ended while this step was under way: the step before had drawn its last token.
-  if (found == sequences.end()) return;
-  Sequence& sequence = *found->second;
+  if (unfinished == sequences.end()) return;
+  Sequence& sequence = *unfinished->second;
   if (sequence.request.logprobs.wanted) {
     const std::size_t told = result.logprobs.size() - (done.draws ? 1 : 0);
     for (std::size_t i = 0; i < told; ++i) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <vector>
@@ -23,7 +24,7 @@ namespace fathom::engine {
 struct Engine::State {
   const config::ModelConfig& config;
   EngineOptions options;
-  cache::PagePool pool;
+  SequencePages pages;
   std::unique_ptr<Runner> runner;
   sched::Reserve reserve;
   // Unfinished, in order of arrival. Steps under way share them.
@@ -39,6 +40,9 @@ struct Engine::State {
   std::vector<sched::Claim> claims;
   std::vector<sched::SequenceView> views;
   std::vector<std::shared_ptr<Sequence>> planned;  // by the ids that the planner knows: their order
+  std::vector<SequencePages::Found> found;         // for those, while they wait
+  std::vector<const Sequence*> running;            // in their order
+  std::vector<std::int32_t> shared;                // pages of those
 
   void take(std::vector<wire::ToEngine> messages);
   void accept(wire::GenerateRequest request);
@@ -56,12 +60,18 @@ struct Engine::State {
   Result<bool> launch();
   Status collect();
   sched::StepPlan plan();
+  void choose_claims();
+  // Appends it to what is planned with; but one that waits comes after others that are about to
+  // compute rows which it would then find.
+  void add_view(const std::shared_ptr<Sequence>& sequence);
+  sched::SequenceView view_of(const Sequence& sequence) const;
+  bool comes_after(const Sequence& sequence, std::int32_t found_pages, std::int32_t rows) const;
   std::vector<Work> apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
   // Tells the reserve what a plan that has been applied means for it.
   void adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work);
   void count_grammars();
-  void start(Sequence& sequence);
+  void start(Sequence& sequence, const SequencePages::Found& its);
   // What is known of a step before its results: rows that it computes, tokens that it draws.
   void foresee(const std::vector<Work>& work);
   void record(const Work& done, WorkResult result);
@@ -70,10 +80,16 @@ struct Engine::State {
     if (options.on_phase) options.on_phase(phase);
   }
 
-  // Drops pages and slot.
-  void let_go(Sequence& sequence);
+  // Drops pages and slot. What the first `tokens` tokens led to can still be found.
+  void let_go(Sequence& sequence, std::int32_t tokens = std::numeric_limits<std::int32_t>::max());
+  // Lets others find what is computed of it.
+  void offer(Sequence& sequence);
   void publish(Sequence& sequence, wire::Finish finish, const Status& error);
-  void finish(wire::RequestId id, wire::Finish finish, const Status& error);
+  // `answer_tokens`: wire::AbortRequest's.
+  void finish(wire::RequestId id,
+              wire::Finish finish,
+              const Status& error,
+              std::int32_t answer_tokens = -1);
   wire::Finish finished(const Sequence& sequence) const;
   bool ends(const Sequence& sequence, wire::TokenId token) const;
 };

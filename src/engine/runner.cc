@@ -75,7 +75,7 @@ struct Runner::State {
   std::array<Slot, kMaxUnderWay> slots;
   std::size_t next_slot = 0;
   std::size_t under_way = 0;
-  std::vector<PageUpdate> updates;  // since the last launch
+  PageTable table;
   std::vector<model::Segment> segments;
   std::vector<GraphPair> graphs;  // ascending batches
   std::optional<Begun> begun;
@@ -87,9 +87,6 @@ struct Runner::State {
   std::int32_t drawable() const {
     return options.drawable_tokens > 0 ? std::min(options.drawable_tokens, config.vocab_size)
                                        : config.vocab_size;
-  }
-  std::int64_t pages_of_sequence() const {
-    return ceil_div(options.context_tokens, config::kPageTokens);
   }
   model::Batch batch_of(const StepInputs& inputs, std::int32_t max_position) const;
   // Enqueues what a graph can hold: tokens of the step before, the model. Gives the logits.
@@ -116,7 +113,7 @@ model::Batch Runner::State::batch_of(const StepInputs& inputs, std::int32_t max_
   batch.tokens.positions = inputs.positions.view;
   batch.tokens.sequences = inputs.sequences.view;
   batch.tokens.page_table =
-      page_table.view(DType::kI32, {options.max_sequences, pages_of_sequence()});
+      page_table.view(DType::kI32, {options.max_sequences, options.pages_of_sequence()});
   batch.logit_rows = inputs.logit_rows.view;
   batch.max_position = max_position;
   return batch;
@@ -218,13 +215,12 @@ Runner::State::Extent Runner::State::measure(std::span<const Work> work) {
 }
 
 void Runner::State::apply_updates(const StepInputs& inputs) {
-  if (updates.empty()) return;
-  const std::int64_t cells = options.max_sequences * pages_of_sequence();
+  if (table.waiting().empty()) return;
   const ops::ScatterArgs args{inputs.cell.view, inputs.page.view,
-                              page_table.view(DType::kI32, {cells})};
+                              page_table.view(DType::kI32, {options.page_table_cells()})};
   require_valid(args);
   ops.scatter(*stream, args);
-  updates.clear();
+  table.clear_waiting();
 }
 
 void Runner::State::download_results(const Slot& slot) {
@@ -275,7 +271,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   FATHOM_CHECK(options.max_sequences > 0);
   FATHOM_CHECK(options.graph_batches.empty() || device.captures_graphs());
   const auto logit_rows = static_cast<std::size_t>(options.max_logit_rows);
-  const std::size_t input_bytes = StepInputs::bytes(options, store.pages());
+  const std::size_t input_bytes = StepInputs::bytes(options);
   Status failed;
   const auto allocate = [&](std::size_t numbers) {
     Result<Buffer> made = device.allocate(numbers * sizeof(std::int32_t));
@@ -287,9 +283,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   const std::size_t late_bytes = AdjustInputs::bytes(options, config.vocab_size, store.pages());
   Result<InputArena> late_arena = InputArena::create(device, late_bytes);
   FATHOM_RETURN_IF_ERROR(late_arena.status().in("the engine's step buffers"));
-  const auto pages =
-      static_cast<std::size_t>(ceil_div(options.context_tokens, config::kPageTokens));
-  Buffer page_table = allocate(static_cast<std::size_t>(options.max_sequences) * pages);
+  Buffer page_table = allocate(static_cast<std::size_t>(options.page_table_cells()));
   Buffer drawn = allocate(logit_rows);
   Buffer logprob = allocate(logit_rows);
   Buffer top_ids = allocate(logit_rows * kMaxTopLogprobs);
@@ -314,7 +308,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 {},
                                                 0,
                                                 0,
-                                                {},
+                                                PageTable(options.page_table_cells()),
                                                 {},
                                                 {},
                                                 {},
@@ -365,13 +359,11 @@ Status Runner::capture_graphs() {
 
 void Runner::update_pages(const Sequence& sequence, std::size_t from) {
   State& state = *state_;
-  const std::int64_t width = state.pages_of_sequence();
+  const std::int64_t width = state.options.pages_of_sequence();
   FATHOM_CHECK(sequence.slot >= 0 && sequence.slot < state.options.max_sequences);
   FATHOM_CHECK(static_cast<std::int64_t>(sequence.pages.size()) <= width);
   for (std::size_t i = from; i < sequence.pages.size(); ++i) {
-    state.updates.push_back(
-        {static_cast<std::int32_t>(sequence.slot * width + static_cast<std::int64_t>(i)),
-         sequence.pages[i]});
+    state.table.set(sequence.slot * width + static_cast<std::int64_t>(i), sequence.pages[i]);
   }
 }
 
@@ -394,7 +386,7 @@ Status Runner::begin(std::vector<Work> work) {
       StepInputs::lay_out(state.arena, rows, pair != nullptr ? rows : chosen.count());
   inputs.fill(slot.work, chosen);
   if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen, state.drawable());
-  inputs.take_updates(state.arena, state.updates);
+  inputs.take_updates(state.arena, state.table);
   state.arena.upload(*state.stream);
   state.apply_updates(inputs);
   TensorView logits;

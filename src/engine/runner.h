@@ -4,8 +4,10 @@
 #include <memory>
 #include <vector>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "cache/kv_store.h"
+#include "config/kv_layout.h"
 #include "config/model_config.h"
 #include "engine/sequence.h"
 #include "model/model.h"
@@ -27,7 +29,10 @@ struct RunnerOptions {
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
-  int mask_threads = 1;              // that fill masks of constraints, the engine's included
+
+  std::int64_t pages_of_sequence() const { return ceil_div(context_tokens, config::kPageTokens); }
+  std::int64_t page_table_cells() const { return max_sequences * pages_of_sequence(); }
+  int mask_threads = 1;  // that fill masks of constraints, the engine's included
 };
 
 // Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/page_pool.h"
+#include "cache/radix_index.h"
 #include "engine/adjustments.h"
 #include "grammar/compiler.h"
 #include "wire/messages.h"
@@ -30,9 +31,12 @@ struct Sequence {
   std::int32_t slot = -1;            // row of the page table while running, else -1
   std::int64_t admission = 0;        // its number among all, while running
   std::vector<cache::PageId> pages;  // held while running, in order of positions
-  std::int32_t unpublished = 0;      // generated tokens that no output carries yet
-  std::int64_t received_ns = 0;      // of base now_ns()
-  wire::RequestTimes times;          // since then; told_ns is for the outputs
+  std::int32_t indexed = 0;          // of `pages`, the first ones: in the prefix cache
+  cache::RadixIndex::Node node = cache::RadixIndex::kNone;  // of the last of those; locked
+  std::int32_t cached_tokens = -1;  // rows found at its first admission; -1 before it
+  std::int32_t unpublished = 0;     // generated tokens that no output carries yet
+  std::int64_t received_ns = 0;     // of base now_ns()
+  wire::RequestTimes times;         // since then; told_ns is for the outputs
   std::vector<wire::PositionLogprobs> prompt_logprobs;  // of positions told, until published
   std::vector<wire::PositionLogprobs> logprobs;         // of the unpublished tokens
   Adjustments adjustments;

@@ -18,7 +18,8 @@ SequencePages::Found SequencePages::find(const Sequence& sequence, std::int32_t 
   // The token after the last row is known, since rows < sequence.known(); an index of pairs asks
   // for it.
   const std::int32_t whole = rows / config::kPageTokens * config::kPageTokens;
-  const auto tokens = std::min<std::size_t>(static_cast<std::size_t>(whole) + 1, sequence.tokens.size());
+  const auto tokens =
+      std::min<std::size_t>(static_cast<std::size_t>(whole) + 1, sequence.tokens.size());
   cache::RadixIndex::Match match =
       index_->match(sequence.request.cache_namespace, std::span(sequence.tokens).first(tokens));
   return {match.node, std::move(match.pages)};
@@ -99,7 +100,7 @@ std::int32_t SequencePages::marked(std::span<const cache::PageId> pages) const {
   return static_cast<std::int32_t>(end - pages.begin());
 }
 
-void SequencePages::count_shared(std::span<Sequence* const> running,
+void SequencePages::count_shared(std::span<const Sequence* const> running,
                                  std::vector<std::int32_t>& shared) {
   if (changed_) {
     changed_ = false;
@@ -129,5 +130,9 @@ std::int32_t SequencePages::used() const {
 }
 
 std::int32_t SequencePages::cached() const { return index_ != nullptr ? index_->pages() : 0; }
+
+std::int32_t SequencePages::leaked(std::int64_t own) const {
+  return pool_.held_count() - cached() - static_cast<std::int32_t>(own);
+}
 
 }  // namespace fathom::engine

@@ -50,7 +50,7 @@ class SequencePages {
 
   // How many pages of each of `running` those before it hold as well. The first call after a change
   // costs the pages that the prefix cache and they have together, others nothing.
-  void count_shared(std::span<Sequence* const> running, std::vector<std::int32_t>& shared);
+  void count_shared(std::span<const Sequence* const> running, std::vector<std::int32_t>& shared);
   // How many of the pages found any of the sequences of that call hold.
   std::int32_t held_of(const Found& found) const;
 
@@ -58,8 +58,10 @@ class SequencePages {
   void forget();
 
   std::int32_t capacity() const { return pool_.capacity(); }
-  std::int32_t used() const;      // held by sequences
-  std::int32_t cached() const;    // to be found
+  std::int32_t used() const;    // held by sequences
+  std::int32_t cached() const;  // to be found
+  // Held by nobody known: 0, when `own` is what running sequences hold beside the prefix cache.
+  std::int32_t leaked(std::int64_t own) const;
   std::int32_t free() const { return pool_.free_count(); }
   std::int64_t evicted() const { return evicted_; }  // since the start, for want of room
 

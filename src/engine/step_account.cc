@@ -1,27 +1,33 @@
 #include "engine/step_account.h"
 
 #include "base/clock.h"
+#include "config/kv_layout.h"
 
 namespace fathom::engine {
 
-void StepAccount::begin(const cache::PagePool& pool, float reserve_ratio) {
+void StepAccount::begin(const SequencePages& pages, float reserve_ratio) {
   report_ = {};
-  report_.pages_used_before = pool.held_count();
+  report_.pages_used_before = pages.used();
   report_.ratio_before = reserve_ratio;
 }
 
-void StepAccount::retracts(const Sequence& sequence) {
+void StepAccount::admits(const Sequence& sequence) {
+  report_.cached_tokens += sequence.computed;
+  totals_.cached_tokens += sequence.computed;
+}
+
+void StepAccount::retracts(const Sequence& sequence, std::int32_t gained) {
   ++totals_.retracted_requests;
   totals_.retracted_prompt_tokens += sequence.prompt_tokens;
   totals_.retracted_answer_tokens += sequence.generated();
   ++report_.retracted;
-  report_.pages_gained += static_cast<std::int32_t>(sequence.pages.size());
+  report_.pages_gained += gained;
 }
 
 void StepAccount::launched(const std::vector<Work>& work,
                            bool graph,
                            const Sequences& sequences,
-                           const cache::PagePool& pool,
+                           const SequencePages& pages,
                            float reserve_ratio,
                            std::int64_t generated_tokens) {
   bool decodes = false;
@@ -55,8 +61,8 @@ void StepAccount::launched(const std::vector<Work>& work,
     }
   }
   report_.at_ns = now_ns();
-  report_.pages_used = pool.held_count();
-  report_.pages = pool.capacity();
+  report_.pages_used = pages.used();
+  report_.pages = pages.capacity();
   report_.graph = graph;
   report_.generated_tokens = generated_tokens;
   report_.ratio_after = reserve_ratio;
@@ -65,25 +71,27 @@ void StepAccount::launched(const std::vector<Work>& work,
 
 void StepAccount::fill(wire::EngineLoad& load,
                        const Sequences& sequences,
-                       const cache::PagePool& pool,
+                       const SequencePages& pages,
                        float reserve_ratio) const {
   std::int32_t waiting = 0;
-  std::size_t held = 0;
+  std::int64_t own = 0;
   for (const auto& [id, sequence] : sequences) {
     // Those whose last token is under way neither run nor wait; those whose constraint is being
     // compiled are counted apart.
     if (!sequence->running() && !sequence->drawn_out() && sequence->compilation == nullptr) {
       ++waiting;
     }
-    held += sequence->pages.size();
+    own += static_cast<std::int64_t>(sequence->pages.size()) - sequence->indexed;
   }
   load.waiting = waiting;
-  load.pages_used = pool.held_count();
-  load.pages_leaked = pool.held_count() - static_cast<std::int32_t>(held);
+  load.pages_used = pages.used();
+  load.pages_cached = pages.cached();
+  load.pages_leaked = pages.leaked(own);
   load.decode_context_tokens = load.running > 0 ? decode_context_tokens_ : 0;
   load.decode_in_graph = load.running > 0 && decode_in_graph_;
   load.reserve_ratio = reserve_ratio;
   load.totals = totals_;
+  load.totals.evicted_tokens = pages.evicted() * config::kPageTokens;
 }
 
 }  // namespace fathom::engine

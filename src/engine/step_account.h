@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "cache/page_pool.h"
 #include "engine/runner.h"
 #include "engine/sequence.h"
+#include "engine/sequence_pages.h"
 #include "wire/messages.h"
 
 namespace fathom::engine {
@@ -54,21 +54,23 @@ class StepAccount {
   explicit StepAccount(StepAccountOptions options) : options_(std::move(options)) {}
 
   // Before a plan is applied.
-  void begin(const cache::PagePool& pool, float reserve_ratio);
-  // Before `sequence` gives its pages up.
-  void retracts(const Sequence& sequence);
+  void begin(const SequencePages& pages, float reserve_ratio);
+  // `sequence` has given its pages up, `gained` of which nobody else holds.
+  void retracts(const Sequence& sequence, std::int32_t gained);
+  // `sequence` begins with the rows that were found for it.
+  void admits(const Sequence& sequence);
   // The step is launched. `sequences` are those that were launched with it and all others.
   void launched(const std::vector<Work>& work,
                 bool graph,
                 const Sequences& sequences,
-                const cache::PagePool& pool,
+                const SequencePages& pages,
                 float reserve_ratio,
                 std::int64_t generated_tokens);
 
   // Fills what of `load` is known here and from the sequences.
   void fill(wire::EngineLoad& load,
             const Sequences& sequences,
-            const cache::PagePool& pool,
+            const SequencePages& pages,
             float reserve_ratio) const;
 
  private:

@@ -35,14 +35,14 @@ void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitR
   FATHOM_CHECK(chosen.top <= kMaxTopLogprobs && chosen.asked <= kMaxAskedLogprobs);
 }
 
-std::size_t StepInputs::bytes(const RunnerOptions& options, std::int32_t pages) {
+std::size_t StepInputs::bytes(const RunnerOptions& options) {
   const std::size_t rows = InputArena::bytes_for(options.max_rows);
   const std::size_t logit_rows = InputArena::bytes_for(options.max_logit_rows);
   constexpr std::size_t kRowArrays = 3;
   constexpr std::size_t kLogitRowArrays = 10;  // `seed` counts twice
   return kRowArrays * rows + kLogitRowArrays * logit_rows +
          InputArena::bytes_for(std::int64_t{options.max_logit_rows} * kMaxAskedLogprobs) +
-         2 * InputArena::bytes_for(pages);
+         2 * InputArena::bytes_for(options.page_table_cells());
 }
 
 StepInputs StepInputs::lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows) {
@@ -132,12 +132,13 @@ void StepInputs::take_scores(InputArena& arena,
   }
 }
 
-void StepInputs::take_updates(InputArena& arena, std::span<const PageUpdate> updates) {
-  cell = arena.take<std::int32_t>(static_cast<std::int64_t>(updates.size()));
-  page = arena.take<std::int32_t>(static_cast<std::int64_t>(updates.size()));
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    cell.host[i] = updates[i].cell;
-    page.host[i] = updates[i].page;
+void StepInputs::take_updates(InputArena& arena, const PageTable& table) {
+  const std::span<const std::int32_t> cells = table.waiting();
+  cell = arena.take<std::int32_t>(static_cast<std::int64_t>(cells.size()));
+  page = arena.take<std::int32_t>(static_cast<std::int64_t>(cells.size()));
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    cell.host[i] = cells[i];
+    page.host[i] = table.page(cells[i]);
   }
 }
 

@@ -33,10 +33,31 @@ struct LogitRows {
 // `drawable`: tokens that a top log-probability may be of.
 void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitRows& chosen);
 
-// A cell of the page table: its index in the flat table, and the page that is there from now on.
-struct PageUpdate {
-  std::int32_t cell = 0;
-  std::int32_t page = 0;
+// The page table as the host has it, and which of its cells the device does not know yet.
+class PageTable {
+ public:
+  explicit PageTable(std::int64_t cells)
+      : pages_(static_cast<std::size_t>(cells)), waits_(static_cast<std::size_t>(cells)) {}
+
+  void set(std::int64_t cell, cache::PageId page) {
+    const auto at = static_cast<std::size_t>(cell);
+    pages_[at] = page;
+    if (waits_[at] != 0) return;
+    waits_[at] = 1;
+    waiting_.push_back(static_cast<std::int32_t>(cell));
+  }
+  // Cells that waited, each once.
+  std::span<const std::int32_t> waiting() const { return waiting_; }
+  cache::PageId page(std::int32_t cell) const { return pages_[static_cast<std::size_t>(cell)]; }
+  void clear_waiting() {
+    for (const std::int32_t cell : waiting_) waits_[static_cast<std::size_t>(cell)] = 0;
+    waiting_.clear();
+  }
+
+ private:
+  std::vector<cache::PageId> pages_;  // [cells]
+  std::vector<std::uint8_t> waits_;   // [cells]
+  std::vector<std::int32_t> waiting_;
 };
 
 // A step's inputs. The first arrays have `rows` and `logit_rows` entries, which padding may fill up
@@ -59,11 +80,11 @@ struct StepInputs {
 
   Input<std::int32_t> known_token;  // of the logit rows that do not draw
   Input<std::int32_t> asked;        // [logit rows, asked]
-  Input<std::int32_t> cell;         // page updates
+  Input<std::int32_t> cell;         // of the page table, that change
   Input<std::int32_t> page;
 
   // Largest sizes of the arrays above, in bytes.
-  static std::size_t bytes(const RunnerOptions& options, std::int32_t pages);
+  static std::size_t bytes(const RunnerOptions& options);
 
   // Takes the first arrays. Equal sizes give equal views.
   static StepInputs lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows);
@@ -75,7 +96,7 @@ struct StepInputs {
                    std::span<const Work> work,
                    const LogitRows& chosen,
                    std::int32_t drawable);
-  void take_updates(InputArena& arena, std::span<const PageUpdate> updates);
+  void take_updates(InputArena& arena, const PageTable& table);
 };
 
 // A step's results on the host.

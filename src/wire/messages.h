@@ -131,6 +131,7 @@ struct TokenOutput {
 struct EngineTotals {
   std::int64_t prefill_tokens = 0;  // rows computed for prompts, again after a retraction
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
+  std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
   std::int64_t graph_passes = 0;    // steps with decode rows that ran as a captured graph …
   std::int64_t plain_passes = 0;    // … and that did not
   std::int64_t retracted_requests = 0;
@@ -149,7 +150,8 @@ struct EngineLoad {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
   std::int32_t waiting_for_grammar = 0;  // whose constraint is being compiled; beside `waiting`
-  std::int32_t pages_used = 0;
+  std::int32_t pages_used = 0;           // held by requests
+  std::int32_t pages_cached = 0;         // in the prefix cache; some of them are used as well
   std::int32_t pages = 0;
   std::int64_t steps = 0;             // since the start
   std::int64_t generated_tokens = 0;  // since the start
