@@ -49,6 +49,8 @@ class EngineRunner {
   Status try_submit(wire::GenerateRequest request);
   void abort(wire::RequestId id) { link_->client().abort({id}); }
 
+  void flush_cache() { link_->client().flush_cache(); }
+
   // Waits until the request has given `tokens` tokens or has finished.
   void wait_for_tokens(wire::RequestId id, std::size_t tokens);
   // Waits until the request has finished; everything it gave.
