@@ -20,6 +20,7 @@ double seconds_since(std::int64_t begin_ns) {
 sched::OrderOptions order_options(const config::InstancePlan& plan) {
   sched::OrderOptions options;
   if (plan.limits.schedule_policy == "lof") options.policy = sched::Policy::kLongestOutput;
+  if (plan.limits.schedule_policy == "lpm") options.policy = sched::Policy::kLongestPrefix;
   if (plan.limits.schedule_policy == "random") options.policy = sched::Policy::kRandom;
   options.by_priority = plan.limits.priorities;
   options.low_priorities_first = plan.limits.low_priorities_first;
@@ -39,6 +40,8 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.reserve_ratio = plan.limits.reserve_ratio;
   options.reserve_clip = plan.limits.reserve_clip;
   options.order = order_options(plan);
+  options.prefix_cache = plan.cache.prefix_cache;
+  options.eviction = plan.cache.evicts_least_used ? cache::Eviction::kLfu : cache::Eviction::kLru;
   options.overlap = plan.overlap_schedule;
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
   options.pad_graphs = plan.graphs.pads;

@@ -129,6 +129,7 @@ Status plan_cache(Resolution& r) {
       cache.layers * (layout->latent_record_bytes() + layout->index_record_bytes());
   cache.memory_fraction = flags.number("mem_fraction_static");
   cache.prefix_cache = !flags.is_on("disable_radix_cache");
+  cache.evicts_least_used = flags.text("radix_eviction_policy") == "lfu";
   FATHOM_RETURN_IF_ERROR(check_total_tokens(r));
   if (r.on_gpu()) return {};
   FATHOM_RETURN_IF_ERROR(plan_cpu_pool(r));

@@ -141,6 +141,7 @@ Json cache(const CachePlan& plan) {
       .add("pool_bytes", plan.pool_bytes())
       .add("memory_fraction", plan.memory_fraction)
       .add("prefix_cache", plan.prefix_cache)
+      .add("eviction", plan.evicts_least_used ? "lfu" : "lru")
       .take();
 }
 

@@ -507,7 +507,7 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
 
 TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
   for (const std::string_view line :
-       {"--tp 2", "--dp 1 --tp 4", "--schedule-policy lpm", "--tool-call-parser qwen",
+       {"--tp 2", "--dp 1 --tp 4", "--schedule-policy dfs-weight", "--tool-call-parser qwen",
         "--reasoning-parser qwen3", "--enable-http2", "--grpc-port 1", "--attention-backend fa3",
         "--load-format pt", "--dtype float16", "--speculative-algorithm EAGLE",
         "--disaggregation-mode decode", "--enable-hierarchical-cache"}) {

@@ -14,7 +14,17 @@ void Engine::State::choose_claims() {
   for (const auto& [id, sequence] : sequences) {
     if (sequence->drawn_out() || sequence->compilation != nullptr) continue;
     claims.push_back({id, sequence->running(), sequence->admission, sequence->request.priority,
-                      sequence->max_new_tokens});
+                      sequence->max_new_tokens, 0});
+  }
+  // Looking all of a long queue up would hold the step up; then they keep their age.
+  constexpr std::size_t kMostLookedUp = 128;
+  const std::size_t runs = static_cast<std::size_t>(options.max_running) - free_slots.size();
+  if (options.order.policy == sched::Policy::kLongestPrefix &&
+      claims.size() <= runs + kMostLookedUp) {
+    for (sched::Claim& claim : claims) {
+      const Sequence& sequence = *sequences.at(claim.id);
+      if (!claim.running) claim.cached_tokens = pages.found_rows(sequence, findable_rows(sequence));
+    }
   }
   // Those that wait behind max_running others cannot change the plan.
   sched::put_in_order(options.order, static_cast<std::size_t>(options.max_running), claims);
@@ -42,6 +52,18 @@ bool Engine::State::comes_after(const Sequence& sequence,
                      [&](const auto& other) { return !other->running() && leads(*other); });
 }
 
+std::int32_t Engine::State::first_logit_row(const Sequence& sequence) {
+  const std::int32_t scored_from = sequence.first_scored_row();
+  return scored_from < sequence.prompt_tokens - 1 ? scored_from : sequence.known() - 1;
+}
+
+// Rows whose logits are wanted are computed, whatever is found. Where tokens are counted for
+// penalties they must lie in pages of the sequence's own: that bounds them (AdjustInputs).
+std::int32_t Engine::State::findable_rows(const Sequence& sequence) {
+  const std::int32_t rows = first_logit_row(sequence);
+  return sequence.adjustments.penalizes() ? std::min(rows, sequence.prompt_tokens) : rows;
+}
+
 sched::SequenceView Engine::State::view_of(const Sequence& sequence) const {
   sched::SequenceView view;
   view.id = planned.size();
@@ -50,9 +72,7 @@ sched::SequenceView Engine::State::view_of(const Sequence& sequence) const {
   view.computed = sequence.computed;
   view.pages = static_cast<std::int32_t>(sequence.pages.size());
   view.remaining = sequence.max_new_tokens - sequence.generated();
-  const std::int32_t scored_from = sequence.first_scored_row();
-  view.first_logit_row =
-      scored_from < sequence.prompt_tokens - 1 ? scored_from : sequence.known() - 1;
+  view.first_logit_row = first_logit_row(sequence);
   return view;
 }
 
@@ -60,10 +80,7 @@ void Engine::State::add_view(const std::shared_ptr<Sequence>& sequence) {
   sched::SequenceView view = view_of(*sequence);
   SequencePages::Found its;
   if (!view.running) {
-    // Rows whose logits are wanted are computed, whatever is found. Where tokens are counted for
-    // penalties they must lie in pages of the sequence's own: that bounds them (AdjustInputs).
-    std::int32_t rows = view.first_logit_row;
-    if (sequence->adjustments.penalizes()) rows = std::min(rows, sequence->prompt_tokens);
+    const std::int32_t rows = findable_rows(*sequence);
     its = pages.find(*sequence, rows);
     view.pages = static_cast<std::int32_t>(its.pages.size());
     view.computed = view.pages * config::kPageTokens;

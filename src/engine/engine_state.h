@@ -64,6 +64,9 @@ struct Engine::State {
   // Appends it to what is planned with; but one that waits comes after others that are about to
   // compute rows which it would then find.
   void add_view(const std::shared_ptr<Sequence>& sequence);
+  static std::int32_t first_logit_row(const Sequence& sequence);
+  // Rows of a sequence that waits which it may find instead of computing them.
+  static std::int32_t findable_rows(const Sequence& sequence);
   sched::SequenceView view_of(const Sequence& sequence) const;
   bool comes_after(const Sequence& sequence, std::int32_t found_pages, std::int32_t rows) const;
   std::vector<Work> apply(const sched::StepPlan& plan);

@@ -13,16 +13,25 @@ SequencePages::SequencePages(std::int32_t pages,
   if (index) index_ = std::make_unique<cache::RadixIndex>(pool_, *index);
 }
 
+// The token after the last row is known, since rows < sequence.known(); an index of pairs asks for
+// it.
+std::span<const wire::TokenId> SequencePages::key_of(const Sequence& sequence, std::int32_t rows) {
+  FATHOM_CHECK(rows < sequence.known());
+  const std::int32_t whole = rows / config::kPageTokens * config::kPageTokens;
+  return std::span(sequence.tokens).first(static_cast<std::size_t>(whole) + 1);
+}
+
 SequencePages::Found SequencePages::find(const Sequence& sequence, std::int32_t rows) const {
   if (index_ == nullptr) return {};
-  // The token after the last row is known, since rows < sequence.known(); an index of pairs asks
-  // for it.
-  const std::int32_t whole = rows / config::kPageTokens * config::kPageTokens;
-  const auto tokens =
-      std::min<std::size_t>(static_cast<std::size_t>(whole) + 1, sequence.tokens.size());
   cache::RadixIndex::Match match =
-      index_->match(sequence.request.cache_namespace, std::span(sequence.tokens).first(tokens));
+      index_->match(sequence.request.cache_namespace, key_of(sequence, rows));
   return {match.node, std::move(match.pages)};
+}
+
+std::int32_t SequencePages::found_rows(const Sequence& sequence, std::int32_t rows) const {
+  if (index_ == nullptr) return 0;
+  return config::kPageTokens *
+         index_->match_pages(sequence.request.cache_namespace, key_of(sequence, rows));
 }
 
 void SequencePages::admit(Sequence& sequence, const Found& found) {

@@ -34,6 +34,8 @@ class SequencePages {
   };
   // Of its first `rows` rows, whole pages. Valid until the next call that changes anything.
   Found find(const Sequence& sequence, std::int32_t rows) const;
+  // The number of those rows alone.
+  std::int32_t found_rows(const Sequence& sequence, std::int32_t rows) const;
 
   // Gives a sequence that waited what was found for it: it has `pages` and `computed` rows.
   void admit(Sequence& sequence, const Found& found);
@@ -66,6 +68,7 @@ class SequencePages {
   std::int64_t evicted() const { return evicted_; }  // since the start, for want of room
 
  private:
+  static std::span<const wire::TokenId> key_of(const Sequence& sequence, std::int32_t rows);
   std::int32_t marked(std::span<const cache::PageId> pages) const;
 
   cache::PagePool pool_;
