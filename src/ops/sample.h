@@ -73,6 +73,25 @@ struct SampleArgs {
 };
 Status validate(const SampleArgs& args);
 
+// Which drafts the draws of a step accept (design 6a.8). A sequence has consecutive draws: the first
+// from its last known token's row, the others from its drafts' rows. Draw r is only of use when all
+// drafts before it are right, and the first draw that differs from the draft behind it is the last
+// one of use.
+//
+//   accepted[i] = the largest a with drawn[first[i] + r] == draft[first[i] + r] for all r < a
+//   last[i]     = row[first[i] + accepted[i]]
+//
+// Requires at least one draw of each sequence, and a draft below 0, which no token is, at its last.
+struct AcceptDraftsArgs {
+  TensorView first;     // [sequences + 1] i32, ascending, from 0 to draws
+  TensorView drawn;     // [draws] i32
+  TensorView draft;     // [draws] i32: what the row after this draw's was computed with; or < 0
+  TensorView row;       // [draws] i32: rows of the step
+  TensorView accepted;  // [sequences] i32, out
+  TensorView last;      // [sequences] i32, out: the last row whose draw is of use
+};
+Status validate(const AcceptDraftsArgs& args);
+
 // Log-probabilities of log softmax(logits / temperature), before any filter: of one token a row, of
 // the most probable ones, and of tokens asked for. Greedy rows count as temperature 1. None is
 // above 0. A token whose logit is -infinity has -infinity; a row that holds a NaN or whose largest

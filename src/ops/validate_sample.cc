@@ -47,6 +47,23 @@ Status validate(const SampleArgs& args) {
   return match(args.token, "token", {&rows}, numbers);
 }
 
+Status validate(const AcceptDraftsArgs& args) {
+  OneDType numbers = integers();
+  Dim draws("draws");
+  Dim bounds("sequences + 1");
+  Dim sequences("sequences");
+  FATHOM_RETURN_IF_ERROR(match(args.first, "first", {&bounds}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.drawn, "drawn", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.draft, "draft", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.row, "row", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.accepted, "accepted", {&sequences}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.last, "last", {&sequences}, numbers));
+  if (bounds.size() == sequences.size() + 1) return {};
+  return invalid_argument("first: has " + std::to_string(bounds.size()) +
+                          " numbers, wanted one more than the " + std::to_string(sequences.size()) +
+                          " sequences");
+}
+
 Status validate(const AdjustLogitsArgs& args) {
   constexpr std::int64_t kWordBits = 32;
   OneDType numbers = integers();

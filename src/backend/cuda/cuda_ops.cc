@@ -71,6 +71,9 @@ class CudaOps final : public ops::OpSet {
   void argmax(Stream& s, const ops::ArgmaxArgs& a) const override {
     launch(s, cuda::argmax, a, "argmax", a.logits);
   }
+  void accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const override {
+    launch(s, cuda::accept_drafts, a, "accept_drafts", a.accepted);
+  }
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override {
     launch(s, cuda::quantize, a, "quantize", a.x);
   }
