@@ -25,6 +25,8 @@ struct SequenceView {
                                      // one that waits: those that any running sequence holds)
   std::int32_t remaining = 0;        // tokens it may still generate, >= 1
   std::int32_t first_logit_row = 0;  // rows from this one on need logits; <= known - 1
+  std::int32_t drafts = 0;  // guesses at its next tokens, whose rows a decode step would verify;
+                            // < remaining
 };
 
 // What a step may use. All limits are of this engine, one rank.
@@ -36,11 +38,13 @@ struct Budget {
   std::int32_t chunk_tokens = 8192;         // --chunked-prefill-size: prompt rows of one step
   std::int32_t max_prefill_tokens = 16384;  // --max-prefill-tokens; the tighter of the two holds
   std::int32_t max_prefill_requests = 0;    // requests with prompt rows in one step; 0: any
-  std::int32_t max_logit_rows = 64;         // of decode and prompt rows; >= max_running
+  std::int32_t max_logit_rows = 64;         // of decode and prompt rows; >= max_running; the rows
+                                            // of drafts are beside them
   // Of a request's remaining tokens (at most reserve_clip), this part is thought to be needed when
   // something is admitted beside it: sched::Reserve. In [0, 1].
   float reserve_ratio = 0.7F;
   std::int32_t reserve_clip = 4096;
+  std::int32_t max_drafts = 0;  // the most that a sequence may have
 };
 
 // Rows [first, first + rows) of one sequence.
@@ -52,6 +56,7 @@ struct PlannedRows {
   std::int32_t logit_rows = 0;  // the last so many of the rows need logits
   bool admitted = false;        // was waiting
   bool completes = false;       // computes row known - 1: a token comes of it
+  std::int32_t drafts = 0;      // the last so many of the rows are of drafts; they need logits, too
 };
 
 struct StepPlan {
@@ -73,7 +78,8 @@ struct StepPlan {
 //   the youngest running sequences are retracted until they fit, and nothing is admitted. The
 //   oldest is never retracted, so it finishes, and so does everything after it.
 // - Decode. Every running sequence that needs just one more row takes part in every step. These
-//   rows are beside the limits of prompt rows.
+//   rows are beside the limits of prompt rows. The rows of its drafts are beside all limits: it has
+//   all of them or none, the older sequence first, where pages are left and nothing is retracted.
 // - Prompt rows go to running sequences, then to waiting ones, the older first: as many as
 //   min(chunk_tokens, max_prefill_tokens), max_prefill_requests and the logit rows that decode
 //   leaves allow. Prompts are cut anywhere, so every step is filled and no prompt is too long.
@@ -81,9 +87,11 @@ struct StepPlan {
 //   of this step at least, and room in the pool for the known tokens and the reserve of it and of
 //   all that run. When nothing runs, the oldest is admitted whatever its reserve.
 // - The reserve of a sequence is what reserve_ratio says and at least G tokens, but never more than
-//   it may generate. G is page_tokens beyond the steps that the admitted sequence takes at the
-//   longest to its next token: whatever was admitted generates page_tokens tokens (or ends) before
-//   it can be retracted again. That holds while younger requests never come with lower ids.
+//   it may generate. G is page_tokens beyond what a sequence may generate in the steps that the
+//   admitted one takes at the longest to its next token: whatever was admitted generates
+//   page_tokens tokens (or ends) before it can be retracted again; with drafts, which may be right
+//   for others alone, the part 1 / (1 + max_drafts) of them. That holds while younger requests
+//   never come with lower ids.
 //
 // So the running sequences are always the oldest unfinished ones.
 //

@@ -46,6 +46,7 @@ struct Statistics {
   std::int64_t rows = 0;
   std::int64_t rows_again = 0;        // that a retraction had thrown away
   std::int64_t rows_found = 0;        // in the prefix cache
+  std::int64_t drafts = 0;            // verified
   std::vector<std::int64_t> wait_ns;  // of each arrival, to its admission; -1: never
 };
 
@@ -64,6 +65,9 @@ class Simulation {
 
   // The ratio follows what happens, as in an engine; else it stays.
   void adapt() { adapts_ = true; }
+
+  // Answers are guessed `drafts` tokens ahead; a guess in two is right.
+  void speculate(std::int32_t drafts) { budget_.max_drafts = drafts_ = drafts; }
 
   // The planner sees no waiting requests beyond the oldest max_running.
   void show_oldest_alone() { most_waiting_ = budget_.max_running; }
@@ -113,6 +117,7 @@ class Simulation {
     const Arrival& arrival = arrival_of(live);
     live.view.known = arrival.prompt + live.generated;
     live.view.remaining = arrival.max_new_tokens - live.generated;
+    live.view.drafts = live.generated > 0 ? std::min(drafts_, live.view.remaining - 1) : 0;
     live.view.first_logit_row = live.view.known - 1;
     if (arrival.scored_from >= 0 && live.generated == 0) {
       live.view.first_logit_row =
@@ -218,7 +223,7 @@ class Simulation {
     for (const PlannedRows& planned : plan.rows) {
       Live& live = find(planned.id);
       if (planned.admitted) admit(live);
-      decoded = decoded || (planned.rows == 1 && planned.completes);
+      decoded = decoded || (planned.rows == 1 + planned.drafts && planned.completes);
       rows += planned.rows;
       compute(live, planned);
     }
@@ -236,7 +241,7 @@ class Simulation {
   void retract(Live& live) {
     ++statistics_.retractions;
     statistics_.rows_again += live.view.computed;
-    require(live.generated - live.generated_before >= budget_.page_tokens,
+    require(live.generated - live.generated_before >= budget_.page_tokens / (1 + drafts_),
             "what was admitted gets a page of tokens before it is retracted");
     live.view.running = false;
     live.view.computed = 0;
@@ -260,9 +265,15 @@ class Simulation {
 
   void compute(Live& live, const PlannedRows& planned) {
     live.view.pages += planned.new_pages;
-    live.view.computed += planned.rows;
+    live.view.computed += planned.rows - planned.drafts;
     live.scored = std::max(live.scored, live.view.computed);
     if (planned.completes) ++live.generated;
+    statistics_.drafts += planned.drafts;
+    for (std::int32_t i = 0; i < planned.drafts; ++i) {
+      if (++guesses_ % 2 == 0 || live.generated == arrival_of(live).answer) break;
+      ++live.generated;
+      ++live.view.computed;
+    }
     update_view(live);
     const Arrival& arrival = arrival_of(live);
     if (arrival.group < 0) return;
@@ -298,6 +309,8 @@ class Simulation {
   std::vector<Arrival> arrivals_;
   Reserve reserve_;
   bool adapts_ = false;
+  std::int32_t drafts_ = 0;
+  std::int64_t guesses_ = 0;
   std::int32_t most_waiting_ = std::numeric_limits<std::int32_t>::max();
   std::int64_t now_ns_ = 0;
   std::size_t next_ = 0;
@@ -367,6 +380,7 @@ TEST(PlannerSimulation, RandomTrafficOnRandomEnginesKeepsEveryRule) {
   constexpr int kRequests = 300;
   std::int64_t retractions = 0;
   std::int64_t found = 0;
+  std::int64_t drafts = 0;
   for (int seed = 0; seed < times(80, 20); ++seed) {
     Dice dice(static_cast<unsigned>(seed));
     const std::int32_t most_tokens = dice.between(2, 200);
@@ -374,6 +388,7 @@ TEST(PlannerSimulation, RandomTrafficOnRandomEnginesKeepsEveryRule) {
     Simulation simulation(budget, random_traffic(dice, most_tokens, kRequests));
     if (dice.one_in(2)) simulation.adapt();
     if (dice.one_in(2)) simulation.show_oldest_alone();
+    if (dice.one_in(2)) simulation.speculate(dice.between(1, 5));
 
     ASSERT_EQ(simulation.run(), "") << "seed " << seed;
 
@@ -381,7 +396,9 @@ TEST(PlannerSimulation, RandomTrafficOnRandomEnginesKeepsEveryRule) {
     ASSERT_EQ(statistics.finished + statistics.aborted, kRequests) << "seed " << seed;
     retractions += statistics.retractions;
     found += statistics.rows_found;
+    drafts += statistics.drafts;
   }
+  EXPECT_GT(drafts, times(10000, 20));
   EXPECT_GT(found, times(10000, 20));
   EXPECT_GT(retractions, times(400, 20));  // or the pools were too roomy to test anything
 }
