@@ -41,6 +41,8 @@ struct Prepared {
   std::size_t prompt_tokens = 0;                // of all requests together
   bool stream = false;
   std::int64_t received_ns = 0;  // when the call came, of base now_ns(); 0: just now
+  // Values of the monitor's custom labels, by their order; empty: none.
+  std::vector<std::string> custom_labels;
   std::unique_ptr<Reply> reply;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "api/core.h"
+#include "api/custom_labels.h"
 #include "api/native_reply.h"
 #include "api/openai_fields.h"
 #include "base/clock.h"
@@ -253,6 +254,7 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
   facts.batch = facts.batch || facts.samples > 1;
   facts.incremental = core.options.incremental_streaming;
   facts.weight_version = core.options.weight_version;
+  out.custom_labels = custom_label_values(core.options.monitor, body.find_set("custom_labels"));
   out.stream = facts.stream;
   out.reply = std::make_unique<NativeReply>(std::move(facts), core.tokenizer);
   return std::nullopt;

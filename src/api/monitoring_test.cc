@@ -96,14 +96,18 @@ TEST(RequestEvents, WhatAnEngineTimedIsBelieved) {
   Watched watched;
   auto exchange = watched.rig.post("/generate", R"({"text":"ab"})");
   const auto request = watched.rig.engine.wait_requests(1)[0];
-  // Told at once: 0.2 s in the queue, the first token after 1 s, 4 more in 2 s.
+  // Told at once: 0.1 s for its grammar, 0.2 s in the queue, the first token after 1 s, 4 more in
+  // 2 s.
   wire::TokenOutput output = ServiceRig::last(ServiceRig::piece(request, "vwxyz"), Finish::kLength);
-  output.times = {200'000'000, 1'000'000'000, 3'000'000'000};
+  output.times = {100'000'000, 300'000'000, 1'000'000'000, 3'000'000'000};
   watched.rig.publish(output);
   exchange->wait();
 
   EXPECT_THAT(watched.metrics(),
               AllOf(HasSubstr("queue_time_seconds_sum 0.2\n"),
+                    HasSubstr("latency_seconds_sum{stage=\"request_process\"} 0.1"),
+                    HasSubstr("latency_seconds_sum{stage=\"prefill_waiting\"} 0.2"),
+                    HasSubstr("latency_seconds_sum{stage=\"prefill_forward\"} 0.7"),
                     HasSubstr("inter_token_latency_seconds_sum 2\n"),
                     HasSubstr("inter_token_latency_seconds_bucket{le=\"0.4\"} 0\n"),
                     HasSubstr("inter_token_latency_seconds_bucket{le=\"0.6\"} 4\n")));

@@ -1,5 +1,6 @@
 #include "api/request_events.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -146,6 +147,8 @@ std::vector<RequestEvents::Entry> RequestEvents::receive(const Prepared& prepare
   // Without content, neither a text is made nor are ids copied.
   const bool content = monitor_->log.shows_content() || monitor_->crash_dump.enabled();
   const auto samples = static_cast<std::uint32_t>(prepared.requests.size() / prepared.rids.size());
+  observe::RequestSeries* const series =
+      monitor_->requests == nullptr ? nullptr : &monitor_->requests->series(prepared.custom_labels);
   made.reserve(prepared.requests.size());
   for (std::size_t i = 0; i < prepared.requests.size(); ++i) {
     const wire::GenerateRequest& request = prepared.requests[i];
@@ -168,6 +171,7 @@ std::vector<RequestEvents::Entry> RequestEvents::receive(const Prepared& prepare
     }
     Entry entry;
     entry.named = std::move(named);
+    entry.series = series;
     entry.structured = request.constraint.kind != wire::ConstraintKind::kNone;
     entry.keeps_tokens = wanted && content;
     made.push_back(std::move(entry));
@@ -223,7 +227,7 @@ void RequestEvents::count(Entry& entry, const wire::TokenOutput& output, std::in
   if (news <= 0) return;
   const bool first = entry.generated == 0;
   entry.generated = output.generated_tokens;
-  observe::RequestMetrics* const metrics = monitor_->requests.get();
+  observe::RequestSeries* const metrics = entry.series;
   const std::int64_t last = std::exchange(entry.last_ns, now);
   if (metrics == nullptr) return;
   if (!first) {
@@ -236,12 +240,24 @@ void RequestEvents::count(Entry& entry, const wire::TokenOutput& output, std::in
       news > 1 && times.first_token_ns >= 0 ? times.told_ns - times.first_token_ns : 0;
   metrics->on_first_token(seconds(now - entry.named->received_ns - after_first));
   if (news > 1) metrics->on_tokens(seconds(after_first), static_cast<std::uint64_t>(news - 1));
-  if (times.started_ns >= 0) metrics->on_left_queue(seconds(times.started_ns));
+  count_stages(times);
+}
+
+void RequestEvents::count_stages(const wire::RequestTimes& times) const {
+  const auto between = [](std::int64_t from, std::int64_t to) {
+    return from >= 0 && to >= from ? seconds(to - from) : -1;
+  };
+  observe::StageTimes stages;
+  stages.process_s = between(0, times.queued_ns);
+  stages.waiting_s = between(std::max<std::int64_t>(times.queued_ns, 0), times.started_ns);
+  stages.prefill_s = between(times.started_ns, times.first_token_ns);
+  monitor_->times->on_request(stages);
 }
 
 void RequestEvents::finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) {
   Named& named = *entry.named;
-  if (monitor_->requests != nullptr) {
+  if (entry.series != nullptr) {
+    if (entry.generated == 0) count_stages(output.times);  // as far as it came
     observe::FinishedRequest finished;
     finished.prompt_tokens = output.prompt_tokens;
     finished.generated_tokens = output.generated_tokens;
@@ -250,7 +266,7 @@ void RequestEvents::finish(const Entry& entry, const wire::TokenOutput& output, 
     finished.seconds = seconds(now - named.received_ns);
     finished.aborted = output.finish == wire::Finish::kAbort && !entry.complete;
     finished.structured = entry.structured;
-    monitor_->requests->on_finished(finished);
+    entry.series->on_finished(finished);
   }
   if (monitor_->options.time_stats) log_times(entry, output);
   --named.left;

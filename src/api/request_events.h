@@ -39,8 +39,9 @@ class RequestEvents {
     std::uint32_t samples = 0;
   };
   struct Entry {
-    std::shared_ptr<Named> named;  // shared by the samples of a prompt
-    std::int64_t last_ns = 0;      // of the last output with tokens; 0: none yet
+    std::shared_ptr<Named> named;              // shared by the samples of a prompt
+    observe::RequestSeries* series = nullptr;  // where it counts; null without metrics
+    std::int64_t last_ns = 0;                  // of the last output with tokens; 0: none yet
     std::int64_t generated = 0;
     bool structured = false;
     bool complete = false;
@@ -64,6 +65,7 @@ class RequestEvents {
 
  private:
   void count(Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
+  void count_stages(const wire::RequestTimes& times) const;
   void finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now);
   Json shown_request(const Named& named, const wire::GenerateRequest& request, bool content) const;
   void log_times(const Entry& entry, const wire::TokenOutput& output) const;

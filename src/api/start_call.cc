@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "api/core.h"
+#include "api/custom_labels.h"
 #include "base/check.h"
 #include "base/random.h"
 
@@ -37,11 +38,29 @@ std::optional<Refusal> read_body(const http::Request& request, Json& out) {
   return std::nullopt;
 }
 
-// What a work thread does, for those who look for stalls.
-observe::Stalls::Phase work_phase(const Core& core, const http::Request& request) {
-  observe::Monitor* const monitor = core.options.monitor;
-  return {monitor == nullptr ? nullptr : &monitor->stalls, "work", request.path};
-}
+// What a work thread does, for those who look for stalls and for who measures.
+class WorkPhase {
+ public:
+  WorkPhase(const Core& core, const http::Request& request)
+      : functions_(core.options.monitor == nullptr ? nullptr
+                                                   : core.options.monitor->functions.get()),
+        endpoint_(route_of(request.path)),
+        phase_(core.options.monitor == nullptr ? nullptr : &core.options.monitor->stalls,
+               "work",
+               request.path) {}
+  ~WorkPhase() {
+    if (functions_ == nullptr || endpoint_.empty()) return;
+    functions_->observe(endpoint_, static_cast<double>(now_ns() - began_ns_) * 1e-9);
+  }
+  WorkPhase(const WorkPhase&) = delete;
+  WorkPhase& operator=(const WorkPhase&) = delete;
+
+ private:
+  observe::FunctionTimes* const functions_;
+  const std::string_view endpoint_;  // of the route table; empty: none
+  const std::int64_t began_ns_ = now_ns();
+  const observe::Stalls::Phase phase_;
+};
 
 Refusal too_much_work() { return Refusal::of(503, "too many requests wait to be read; try again"); }
 
@@ -57,6 +76,9 @@ std::optional<Refusal> prepare_and_submit(Core& core,
     if (auto refusal = prepare(core, body, prepared)) return refusal;
   }
   prepared.received_ns = received_ns;
+  if (prepared.custom_labels.empty()) {
+    prepared.custom_labels = custom_label_values(core.options.monitor, request);
+  }
   if (prepared.stream) {
     for (wire::GenerateRequest& generate : prepared.requests) generate.stream = true;
   }
@@ -92,7 +114,7 @@ void start_call(Core& core, Arrival arrival, Prepare prepare, ErrorForm form) {
   const bool taken = core.work.post(
       [&core, call, request, prepare, received_ns] {
         if (call->gone()) return;
-        const auto phase = work_phase(core, *request);
+        const WorkPhase phase(core, *request);
         if (auto refusal = prepare_and_submit(core, call, *request, prepare, received_ns)) {
           call->refuse(*refusal);
         }
@@ -106,7 +128,7 @@ void start_work(Core& core, Arrival arrival, Answer answer, ErrorForm form) {
   auto kept = std::make_shared<Arrival>(std::move(arrival));
   const bool taken = core.work.post(
       [&core, kept, answer, form] {
-        const auto phase = work_phase(core, kept->request);
+        const WorkPhase phase(core, kept->request);
         Json body;
         if (auto refusal = read_body(kept->request, body)) {
           kept->channel.respond(error_response(*refusal, form));

@@ -9,8 +9,10 @@ namespace fathom::app {
 Result<std::unique_ptr<grammar::Compiler>> make_grammar_compiler(
     const text::Tokenizer& tokenizer,
     std::int32_t vocab_size,
-    std::span<const wire::TokenId> end_tokens) {
+    std::span<const wire::TokenId> end_tokens,
+    std::function<void(std::chrono::nanoseconds)> on_compiled) {
   grammar::CompilerOptions options;
+  options.on_compiled = std::move(on_compiled);
   options.vocab_size = vocab_size;
   const std::int32_t tokens = std::min(tokenizer.vocab_size(), vocab_size);
   options.token_bytes.resize(static_cast<std::size_t>(tokens));

@@ -223,7 +223,11 @@ Status Instance::State::load() {
     const std::int32_t vocab_size = loading_model.model().config().vocab_size;
     if (tokenizer->vocab_size() < vocab_size) options.first_unused_token = tokenizer->vocab_size();
     if (plan.grammars) {
-      auto grammars = make_grammar_compiler(*tokenizer, vocab_size, options.end_tokens);
+      auto grammars = make_grammar_compiler(
+          *tokenizer, vocab_size, options.end_tokens, [this](std::chrono::nanoseconds took) {
+            if (monitor->times == nullptr) return;
+            monitor->times->on_grammar(static_cast<double>(took.count()) * 1e-9);
+          });
       FATHOM_RETURN_IF_ERROR(grammars.status());
       grammar_compiler = std::move(grammars).value();
       options.compiler = grammar_compiler.get();

@@ -39,10 +39,13 @@ RankPlace place_of(const config::LayoutPlan& layout) {
 }
 
 observe::Labels request_labels(const config::InstancePlan& plan) {
-  return {{"model_name", plan.served_model_name},
-          {"engine_type", plan.role == config::Role::kPrefill  ? "prefill"
-                          : plan.role == config::Role::kDecode ? "decode"
-                                                               : "unified"}};
+  observe::Labels labels = {{"model_name", plan.served_model_name},
+                            {"engine_type", plan.role == config::Role::kPrefill  ? "prefill"
+                                            : plan.role == config::Role::kDecode ? "decode"
+                                                                                 : "unified"}};
+  labels.insert(labels.end(), plan.monitoring.extra_labels.begin(),
+                plan.monitoring.extra_labels.end());
+  return labels;
 }
 
 observe::Labels scheduler_labels(const config::InstancePlan& plan) {
@@ -79,6 +82,8 @@ Result<observe::MonitorOptions> monitor_options(const config::InstancePlan& plan
     metrics.prompt_token_bounds = std::move(prompts).value();
     metrics.answer_token_bounds = std::move(answers).value();
   }
+  metrics.custom_labels = wanted.custom_labels;
+  options.custom_labels_header = wanted.custom_labels_header;
   options.request_labels = request_labels(plan);
   options.scheduler_labels = scheduler_labels(plan);
   options.request_log = {wanted.log_requests, wanted.log_requests_level, wanted.log_requests_json};

@@ -37,6 +37,22 @@ TEST(MonitorOptions, HaveTheLabelsThatOperatorsSelectBy) {
             (std::pair<std::string, std::string>("dp_rank", "1")));
 }
 
+TEST(MonitorOptions, HaveTheLabelsOfTheFlags) {
+  config::InstancePlan plan;
+  plan.served_model_name = "m";
+  plan.monitoring.custom_labels = {"team"};
+  plan.monitoring.custom_labels_header = "x-labels";
+  plan.monitoring.extra_labels = {{"cluster", "c1"}};
+  const auto options = monitor_options(plan);
+  ASSERT_TRUE(options.ok());
+  EXPECT_THAT(
+      options->request_labels,
+      ElementsAre(Pair("model_name", "m"), Pair("engine_type", "unified"), Pair("cluster", "c1")));
+  EXPECT_EQ(options->scheduler_labels[2].second, "c1");
+  EXPECT_THAT(options->request_metrics.custom_labels, ElementsAre("team"));
+  EXPECT_EQ(options->custom_labels_header, "x-labels");
+}
+
 TEST(MonitorOptions, HaveLengthsOnlyWhenAskedFor) {
   config::InstancePlan plan;
   plan.monitoring.prompt_buckets = {"tse", "100", "2", "2"};

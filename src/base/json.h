@@ -102,6 +102,9 @@ struct JsonLimits {
   std::size_t max_number_bytes = 4096;
 };
 
+// `text` with one U+FFFD for each byte that belongs to no UTF-8 character.
+std::string repaired_utf8(std::string_view text);
+
 // The one JSON value in `text`, which must be strict JSON in UTF-8 with nothing but blanks around
 // it. A key that occurs twice keeps its first place and its last value. kInvalidArgument says what
 // is wrong and at which byte, when that is known: "not valid JSON at byte 17: …".

@@ -44,17 +44,6 @@ std::size_t character_size(std::string_view text) {
   return 0;
 }
 
-// Any bytes, with U+FFFD for each that belongs to no character.
-std::string repaired(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t size = character_size(text);
-    out += size == 0 ? kReplacement : text.substr(0, size);
-    text.remove_prefix(size == 0 ? 1 : size);
-  }
-  return out;
-}
-
 void append_array(std::string& out, const Json::Array& elements) {
   out += '[';
   bool first = true;
@@ -81,12 +70,23 @@ void append_object(std::string& out, const Json::Object& members) {
 
 }  // namespace
 
+std::string repaired_utf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return std::string(text);
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t size = character_size(text);
+    out += size == 0 ? kReplacement : text.substr(0, size);
+    text.remove_prefix(size == 0 ? 1 : size);
+  }
+  return out;
+}
+
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   if (simdjson::validate_utf8(text.data(), text.size())) {
     append_escaped(out, text);
   } else {
-    append_escaped(out, repaired(text));
+    append_escaped(out, repaired_utf8(text));
   }
   out += '"';
 }

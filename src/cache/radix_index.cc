@@ -113,9 +113,13 @@ struct RadixIndex::State {
   }
   // Calls visit(node) for the root and each page that matches, in order.
   template <class Visit>
-  void walk(std::string_view name_space, std::span<const TokenId> along, Visit visit) const {
+  void walk(std::string_view name_space,
+            std::span<const TokenId> along,
+            std::int32_t max_pages,
+            Visit visit) const {
+    FATHOM_CHECK(max_pages >= 0);
     Node node = find_root(name_space);
-    const std::size_t places = keys_in(along.size());
+    const std::size_t places = std::min(keys_in(along.size()), at(max_pages));
     for (std::size_t place = 0; node != kNone; ++place) {
       visit(node);
       if (place == places) return;
@@ -267,10 +271,11 @@ RadixIndex::~RadixIndex() {
 }
 
 RadixIndex::Match RadixIndex::match(std::string_view name_space,
-                                    std::span<const TokenId> tokens) const {
+                                    std::span<const TokenId> tokens,
+                                    std::int32_t max_pages) const {
   const State& state = *state_;
   Match found;
-  state.walk(name_space, tokens, [&](Node node) {
+  state.walk(name_space, tokens, max_pages, [&](Node node) {
     found.node = node;
     if (!state.is_root(node)) found.pages.push_back(state.entry(node).page);
   });
@@ -278,9 +283,10 @@ RadixIndex::Match RadixIndex::match(std::string_view name_space,
 }
 
 std::int32_t RadixIndex::match_pages(std::string_view name_space,
-                                     std::span<const TokenId> tokens) const {
+                                     std::span<const TokenId> tokens,
+                                     std::int32_t max_pages) const {
   std::int32_t nodes = 0;
-  state_->walk(name_space, tokens, [&](Node) { ++nodes; });
+  state_->walk(name_space, tokens, max_pages, [&](Node) { ++nodes; });
   return std::max(nodes - 1, 0);
 }
 

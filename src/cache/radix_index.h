@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -45,6 +46,9 @@ enum class Eviction : std::uint8_t {
 // So a sequence that inserts each page as it is filled, from its locked node, pays for that page
 // alone. Hashes are keyed by `seed`, so that nobody can choose prompts that collide.
 //
+// Memory: some 320 bytes for a page of 64 tokens, with address space for the whole pool from the
+// start.
+//
 // Threads: the engine's thread alone.
 class RadixIndex {
  public:
@@ -73,11 +77,17 @@ class RadixIndex {
                                 // kNone when the name space is unknown (lock_root() makes it)
     std::vector<PageId> pages;  // in order; not held for the caller
   };
-  // The longest prefix of `tokens`. Changes nothing and counts as no use. `tokens` may be longer
-  // than what the caller can use: cut them there, not the match, for its node is the last page's.
-  Match match(std::string_view name_space, std::span<const TokenId> tokens) const;
+  static constexpr std::int32_t kNoLimit = std::numeric_limits<std::int32_t>::max();
+  // The longest prefix of `tokens` that is no longer than `max_pages`. Changes nothing and counts
+  // as no use. Who cannot use all that is cached, as the last token of a prompt must run, limits
+  // the pages rather than the tokens: with pairs, the token behind the last page decides too.
+  Match match(std::string_view name_space,
+              std::span<const TokenId> tokens,
+              std::int32_t max_pages = kNoLimit) const;
   // Its number of pages alone.
-  std::int32_t match_pages(std::string_view name_space, std::span<const TokenId> tokens) const;
+  std::int32_t match_pages(std::string_view name_space,
+                           std::span<const TokenId> tokens,
+                           std::int32_t max_pages = kNoLimit) const;
 
   // Locks the root of a name space, which is made where it is missing. A root without nodes and
   // locks is forgotten.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <utility>
 #include <vector>
 
 #include "config/kv_layout.h"
@@ -121,6 +122,11 @@ struct MonitoringPlan {
   std::vector<double> first_token_buckets;
   std::vector<double> inter_token_buckets;
   std::vector<double> latency_buckets;
+  // Labels of request metrics whose values requests bring in a header, as a JSON object.
+  std::vector<std::string> custom_labels;
+  std::string custom_labels_header;
+  // Labels of every metric that has a model's name, by name.
+  std::vector<std::pair<std::string, std::string>> extra_labels;
   bool log_requests = false;
   std::int32_t log_requests_level = 2;
   bool log_requests_json = false;

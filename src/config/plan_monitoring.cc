@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "config/metric_labels.h"
 #include "config/resolution.h"
 
 namespace fathom::config {
@@ -49,6 +50,7 @@ Status plan_monitoring(Resolution& r) {
   FATHOM_RETURN_IF_ERROR(
       read_bounds(flags, "bucket_inter_token_latency", plan.inter_token_buckets));
   FATHOM_RETURN_IF_ERROR(read_bounds(flags, "bucket_e2e_request_latency", plan.latency_buckets));
+  FATHOM_RETURN_IF_ERROR(plan_labels(flags, plan));
   plan.log_requests = flags.is_on("log_requests");
   plan.log_requests_level = r.narrow("log_requests_level");
   plan.log_requests_json = flags.text("log_requests_format") == "json";
@@ -61,6 +63,9 @@ Status plan_monitoring(Resolution& r) {
   FATHOM_RETURN_IF_ERROR(read_seconds(flags, "gc_warning_threshold_secs", plan.stall_warning_s));
   FATHOM_RETURN_IF_ERROR(read_seconds(flags, "watchdog_timeout", plan.watchdog_s));
   FATHOM_RETURN_IF_ERROR(read_seconds(flags, "soft_watchdog_timeout", plan.soft_watchdog_s));
+  if (!plan.metrics && (!plan.custom_labels.empty() || !plan.extra_labels.empty())) {
+    r.warn("labels of metrics do nothing without --enable-metrics");
+  }
   if (plan.token_histograms && !plan.metrics) {
     r.warn("--collect-tokens-histogram does nothing without --enable-metrics");
   }

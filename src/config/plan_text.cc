@@ -200,6 +200,12 @@ Json list(const std::vector<double>& numbers) {
   return Json::array(std::move(elements));
 }
 
+Json labels(const std::vector<std::pair<std::string, std::string>>& labels) {
+  Json out = Json::object();
+  for (const auto& [name, value] : labels) out.set(name, Json::string(value));
+  return out;
+}
+
 Json monitoring(const MonitoringPlan& plan) {
   return Part()
       .add("metrics", plan.metrics)
@@ -209,6 +215,9 @@ Json monitoring(const MonitoringPlan& plan) {
       .put("first_token_buckets", list(plan.first_token_buckets))
       .put("inter_token_buckets", list(plan.inter_token_buckets))
       .put("latency_buckets", list(plan.latency_buckets))
+      .put("custom_labels", list(plan.custom_labels))
+      .add("custom_labels_header", plan.custom_labels_header)
+      .put("extra_labels", labels(plan.extra_labels))
       .add("log_requests", plan.log_requests)
       .add("log_requests_level", plan.log_requests_level)
       .add("log_requests_json", plan.log_requests_json)

@@ -122,28 +122,51 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Serving,
     Refusals,
-    ::testing::Values(Refused{"--port 65536", {"--port 65536", "0 to 65535"}},
-                      Refused{"--log-level loud", {"--log-level loud", "warning"}},
-                      Refused{"--device tpu", {"--device tpu", "cpu, cuda or auto"}},
-                      Refused{"--enable-dp-lm-head --tp 8 --dp 8 --enable-tp-lm-head-all-to-all",
-                              {"--enable-dp-lm-head", "--enable-tp-lm-head-all-to-all"}},
-                      Refused{"--enable-priority-scheduling --schedule-policy lpm",
-                              {"--enable-priority-scheduling", "--schedule-policy lpm"}},
-                      Refused{"--schedule-conservativeness -1",
-                              {"--schedule-conservativeness -1.0"}},
-                      Refused{"--export-metrics-to-file", {"--export-metrics-to-file-dir"}},
-                      Refused{"--prompt-tokens-buckets linear", {"default, tse or custom"}},
-                      Refused{"--prompt-tokens-buckets default 1", {"takes no numbers"}},
-                      Refused{"--prompt-tokens-buckets tse 1 2", {"three numbers"}},
-                      Refused{"--prompt-tokens-buckets tse 1000 1 8", {"base above 1"}},
-                      Refused{"--prompt-tokens-buckets tse 0 2 8", {"middle above 0"}},
-                      Refused{"--generation-tokens-buckets tse 1000 2 0", {"count above 0"}},
-                      Refused{"--generation-tokens-buckets custom", {"at least one"}},
-                      Refused{"--generation-tokens-buckets custom 1 1", {"twice"}},
-                      Refused{"--generation-tokens-buckets custom 1 -1", {"negative"}},
-                      Refused{"--generation-tokens-buckets custom 1 x", {"numbers after custom"}},
-                      Refused{"--cuda-graph-config 3", {"--cuda-graph-config 3"}},
-                      Refused{"--cuda-graph-bs 0 1", {"--cuda-graph-bs 0 1"}}));
+    ::testing::Values(
+        Refused{"--port 65536", {"--port 65536", "0 to 65535"}},
+        Refused{"--log-level loud", {"--log-level loud", "warning"}},
+        Refused{"--device tpu", {"--device tpu", "cpu, cuda or auto"}},
+        Refused{"--enable-dp-lm-head --tp 8 --dp 8 --enable-tp-lm-head-all-to-all",
+                {"--enable-dp-lm-head", "--enable-tp-lm-head-all-to-all"}},
+        Refused{"--enable-priority-scheduling --schedule-policy lpm",
+                {"--enable-priority-scheduling", "--schedule-policy lpm"}},
+        Refused{"--schedule-conservativeness -1", {"--schedule-conservativeness -1.0"}},
+        Refused{"--export-metrics-to-file", {"--export-metrics-to-file-dir"}},
+        Refused{"--prompt-tokens-buckets linear", {"default, tse or custom"}},
+        Refused{"--prompt-tokens-buckets default 1", {"takes no numbers"}},
+        Refused{"--prompt-tokens-buckets tse 1 2", {"three numbers"}},
+        Refused{"--prompt-tokens-buckets tse 1000 1 8", {"base above 1"}},
+        Refused{"--prompt-tokens-buckets tse 0 2 8", {"middle above 0"}},
+        Refused{"--generation-tokens-buckets tse 1000 2 0", {"count above 0"}},
+        Refused{"--generation-tokens-buckets custom", {"at least one"}},
+        Refused{"--generation-tokens-buckets custom 1 1", {"twice"}},
+        Refused{"--generation-tokens-buckets custom 1 -1", {"negative"}},
+        Refused{"--generation-tokens-buckets custom 1 x", {"numbers after custom"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels 9a",
+                {"--tokenizer-metrics-allowed-custom-labels 9a", "label '9a'", "no digit first"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels __a", {"Prometheus' own"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels a le", {"label 'le'", "already"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels a a", {"twice"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels a b c d e f g h i",
+                {"were 9 labels", "at most 8"}},
+        Refused{"--tokenizer-metrics-allowed-custom-labels a "
+                "--tokenizer-metrics-custom-labels-header x:y",
+                {"--tokenizer-metrics-custom-labels-header x:y", "HTTP header"}},
+        Refused{"--extra-metric-labels [1]", {"a JSON object of strings"}},
+        Refused{"--extra-metric-labels {\"a\":1}", {"label 'a'", "a string"}},
+        Refused{"--extra-metric-labels {\"a\":\"\"}", {"label 'a'", "1 to 256"}},
+        Refused{"--extra-metric-labels {\"model_name\":\"x\"}", {"already"}},
+        Refused{"--extra-metric-labels {\"a\":\"x\"} "
+                "--tokenizer-metrics-allowed-custom-labels a",
+                {"label 'a'", "twice"}},
+        Refused{"--cuda-graph-config 3", {"--cuda-graph-config 3"}},
+        Refused{"--cuda-graph-bs 0 1", {"--cuda-graph-bs 0 1"}}));
+
+TEST(MetricLabels, GoodOnesPass) {
+  EXPECT_EQ(refusal("--enable-metrics --tokenizer-metrics-allowed-custom-labels team _t2 "
+                    "--extra-metric-labels {\"cluster\":\"c1\"}"),
+            "resolved");
+}
 
 TEST(Buckets, GoodOnesPass) {
   EXPECT_EQ(refusal("--prompt-tokens-buckets tse 1000 2 8 --generation-tokens-buckets custom 10 5"),

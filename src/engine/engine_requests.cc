@@ -47,6 +47,7 @@ void Engine::State::accept(wire::GenerateRequest request) {
   sequences.emplace(id, made);
   if (status.ok()) status = ask_for_constraint(options.compiler, wake, sequence);
   if (sequence.compilation != nullptr) compiling.push_back(id);
+  if (sequence.compilation == nullptr) sequence.times.queued_ns = 0;
   if (!status.ok()) finish(id, wire::Finish::kAbort, status);
 }
 
@@ -55,6 +56,7 @@ void Engine::State::take_constraints() {
     const auto unfinished = sequences.find(id);
     if (unfinished == sequences.end()) return true;  // it was aborted, or its time was up
     if (!unfinished->second->compilation->done()) return false;
+    unfinished->second->times.queued_ns = now_ns() - unfinished->second->received_ns;
     const Status status = take_constraint(*unfinished->second);
     if (!status.ok()) finish(id, wire::Finish::kAbort, status);
     return true;

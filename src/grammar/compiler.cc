@@ -113,6 +113,7 @@ class ThreadedCompiler final : public Compiler {
       : max_source_bytes_(options.max_source_bytes),
         max_waiting_(options.max_waiting),
         max_wait_(options.max_wait),
+        on_compiled_(options.on_compiled),
         library_(std::move(library)),
         cache_(options.cache_bytes) {
     for (int i = 0; i < std::max(1, options.threads); ++i) {
@@ -171,6 +172,7 @@ class ThreadedCompiler final : public Compiler {
       running->second->requests.emplace_back(request, deadline);
     } else {
       if (queue_.size() >= max_waiting_) {
+        ++counts_.failures;
         return Status(Code::kResourceExhausted,
                       std::to_string(max_waiting_) + " grammars wait to be compiled already");
       }
@@ -200,7 +202,9 @@ class ThreadedCompiler final : public Compiler {
         continue;
       }
       lock.unlock();
+      const Clock::time_point began = Clock::now();
       Result<Library::Compiled> compiled = library_->compile(job->source);
+      if (on_compiled_) on_compiled_(Clock::now() - began);
       lock.lock();
       if (compiled.ok()) cache_.add(job->key, compiled->grammar, compiled->bytes);
       jobs_.erase(job->key);
@@ -263,6 +267,7 @@ class ThreadedCompiler final : public Compiler {
   const std::size_t max_source_bytes_;
   const std::size_t max_waiting_;
   const std::chrono::milliseconds max_wait_;
+  const std::function<void(std::chrono::nanoseconds)> on_compiled_;
   const std::unique_ptr<Library> library_;
 
   mutable std::mutex mutex_;  // of all below, but for threads_

@@ -87,6 +87,9 @@ struct CompilerOptions {
   std::size_t max_waiting = 1024;                    // sources that wait for a thread
   std::chrono::milliseconds max_wait{30000};         // of a source for its result
   std::size_t cache_bytes = std::size_t{256} << 20;  // compiled grammars kept, oldest use first out
+  // Told of each source that was compiled or found wrong, and how long that took, on a thread of
+  // the compiler; must not call it. May be null.
+  std::function<void(std::chrono::nanoseconds)> on_compiled;
 };
 
 // One compilation, perhaps shared by several who asked for the same source.
@@ -105,7 +108,7 @@ class Compilation {
 struct CompilerCounts {
   std::int64_t requests = 0;
   std::int64_t cache_hits = 0;
-  std::int64_t failures = 0;  // wrong sources
+  std::int64_t failures = 0;  // wrong or too large sources, and those for which there was no room
   std::int64_t timeouts = 0;
 };
 

@@ -38,7 +38,13 @@ TEST(Compiler, RefusesAVocabularyThatDoesNotFit) {
 }
 
 TEST(Compiler, KeepsWhatItCompiled) {
-  const auto compiler = make(byte_vocabulary());
+  std::atomic<int> compilations = 0;
+  CompilerOptions options = byte_vocabulary();
+  options.on_compiled = [&](std::chrono::nanoseconds took) {
+    EXPECT_GT(took.count(), 0);
+    ++compilations;
+  };
+  const auto compiler = make(std::move(options));
   const Source source{Kind::kRegex, "a+"};
   const auto first = compiled(*compiler, source);
 
@@ -51,6 +57,7 @@ TEST(Compiler, KeepsWhatItCompiled) {
   EXPECT_NE(compiled(*compiler, {Kind::kEbnf, "root ::= \"a\""}), first);
   EXPECT_EQ(compiler->counts().requests, 3);
   EXPECT_EQ(compiler->counts().cache_hits, 1);
+  EXPECT_EQ(compilations, 2);
 }
 
 TEST(Compiler, ForgetsTheOldestUseFirst) {
@@ -100,6 +107,7 @@ TEST(Compiler, RefusesMoreThanMayWait) {
     }
   }
   EXPECT_GE(refused, 2);
+  EXPECT_EQ(compiler->counts().failures, refused);
 }
 
 TEST(Compiler, EndsAWaitAtItsDeadline) {

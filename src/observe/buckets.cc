@@ -15,6 +15,13 @@ void add_range(std::vector<double>& bounds, int first, int last, int step) {
   for (int bound = first; bound <= last; bound += step) bounds.push_back(bound);
 }
 
+// first · factor^i for i below `count`.
+std::vector<double> exponential(double first, double factor, int count) {
+  std::vector<double> bounds;
+  for (int i = 0; i < count; ++i) bounds.push_back(first * std::pow(factor, i));
+  return bounds;
+}
+
 std::vector<double> sorted(std::vector<double> bounds) {
   std::sort(bounds.begin(), bounds.end());
   bounds.erase(std::unique(bounds.begin(), bounds.end()), bounds.end());
@@ -88,6 +95,14 @@ std::vector<double> retraction_bounds() {
   add_range(bounds, 0, 10, 1);
   bounds.insert(bounds.end(), {15, 20, 25, 30, 40, 50, 75, 100});
   return bounds;
+}
+
+std::vector<double> stage_bounds() { return exponential(0.001, 1.62, 30); }
+
+std::vector<double> function_bounds() { return exponential(0.05, 1.5, 18); }
+
+std::vector<double> compilation_bounds() {
+  return {0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 240};
 }
 
 Result<std::vector<double>> token_bounds(const std::vector<std::string>& rule) {

@@ -14,6 +14,9 @@ std::vector<double> request_latency_bounds();
 std::vector<double> queue_time_bounds();
 std::vector<double> token_count_bounds();
 std::vector<double> retraction_bounds();
+std::vector<double> stage_bounds();
+std::vector<double> function_bounds();
+std::vector<double> compilation_bounds();
 
 // What --prompt-tokens-buckets and --generation-tokens-buckets say, ascending, each bound once:
 // - nothing or "default": token_count_bounds();

@@ -70,6 +70,9 @@ Result<std::string> CrashDump::write(const std::vector<std::string>& unfinished)
   std::filesystem::create_directories(folder, error);
   const std::filesystem::path path = folder / ("crash_dump_" + time_name() + ".jsonl");
   std::ofstream file(path);
+  // Before anything is in it: users' prompts are nobody else's business.
+  using std::filesystem::perms;
+  std::filesystem::permissions(path, perms::owner_read | perms::owner_write, error);
   for (const Kept& kept : kept_) file << kept.line << '\n';
   for (const std::string& line : unfinished) file << line << '\n';
   file.close();

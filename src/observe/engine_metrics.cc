@@ -8,7 +8,23 @@ constexpr std::int64_t kLeastNs = 1'000'000'000;
 
 double as_double(std::int64_t value) { return static_cast<double>(value); }
 
-void write_gauges(Exposition& out, const Labels& labels, const EngineValues& values, double rate) {
+// What SGLang tells of features that no instance of ours has: always 0, as SGLang's is without
+// them.
+void write_constants(Exposition& out, const Labels& labels) {
+  out.gauge("sglang:num_running_reqs_offline_batch",
+            "Requests that run at an offline batch's priority; there is none.", labels, 0);
+  out.gauge("sglang:num_paused_reqs", "Requests paused by an update of weights; there is none.",
+            labels, 0);
+  out.gauge("sglang:swa_token_usage", "The same of a sliding window's cache; there is none.",
+            labels, 0);
+  out.gauge("sglang:mamba_usage", "The same of a state space's cache; there is none.", labels, 0);
+  out.gauge("sglang:utilization", "Of what a latency goal allows; no goal is known.", labels, 0);
+}
+
+void write_gauges(Exposition& out,
+                  const Labels& labels,
+                  const EngineValues& values,
+                  const EngineGrowth& growth) {
   const double tokens = as_double(std::int64_t{values.pages} * values.page_tokens);
   const double used = as_double(std::int64_t{values.pages_used} * values.page_tokens);
   out.gauge("sglang:num_running_reqs", "Requests that run.", labels, values.running);
@@ -23,7 +39,10 @@ void write_gauges(Exposition& out, const Labels& labels, const EngineValues& val
             "Summed lengths of the requests that the last step decoded.", labels,
             as_double(values.decode_context_tokens));
   out.gauge("sglang:gen_throughput", "Generated tokens per second since the scrape before.", labels,
-            rate);
+            growth.generated_per_second);
+  out.gauge("sglang:num_retracted_reqs",
+            "Times that a request gave its pages up since the scrape before.", labels,
+            growth.retracted_requests);
   out.gauge("sglang:new_token_ratio",
             "The part of its remaining tokens that admission keeps room for.", labels,
             values.new_token_ratio);
@@ -42,13 +61,13 @@ void write_gauges(Exposition& out, const Labels& labels, const EngineValues& val
 void write_counters(Exposition& out, const Labels& labels, const EngineValues& values) {
   out.begin("sglang:realtime_tokens_total", MetricType::kCounter,
             "Tokens as steps compute, reuse and generate them.");
-  out.sample(with_label(labels, "mode", "prefill_compute"), as_double(values.prefill_tokens));
-  out.sample(with_label(labels, "mode", "prefill_cache"), as_double(values.cached_tokens));
-  out.sample(with_label(labels, "mode", "decode"), as_double(values.generated_tokens));
+  out.sample(labels, "mode", "prefill_compute", as_double(values.prefill_tokens));
+  out.sample(labels, "mode", "prefill_cache", as_double(values.cached_tokens));
+  out.sample(labels, "mode", "decode", as_double(values.generated_tokens));
   out.begin("sglang:cuda_graph_passes_total", MetricType::kCounter,
             "Steps with decoding requests, as captured graphs or not.");
-  out.sample(with_label(labels, "mode", "decode_cuda_graph"), as_double(values.graph_passes));
-  out.sample(with_label(labels, "mode", "decode_none"), as_double(values.plain_passes));
+  out.sample(labels, "mode", "decode_cuda_graph", as_double(values.graph_passes));
+  out.sample(labels, "mode", "decode_none", as_double(values.plain_passes));
   out.counter("sglang:num_grammar_total", "Grammars that requests asked for.", labels,
               as_double(values.grammar_requests));
   out.counter("sglang:num_grammar_cache_hit_total", "Those that were compiled already.", labels,
@@ -68,7 +87,7 @@ void write_counters(Exposition& out, const Labels& labels, const EngineValues& v
 
 }  // namespace
 
-double Rate::look(std::int64_t total, std::int64_t now_ns) {
+Rate::Growth Rate::look(std::int64_t total, std::int64_t now_ns) {
   const std::lock_guard lock(mutex_);
   // The latest look that is old enough to measure from.
   while (samples_.size() > 1 &&
@@ -77,7 +96,8 @@ double Rate::look(std::int64_t total, std::int64_t now_ns) {
   }
   if (!samples_.empty() && now_ns - samples_.front().at_ns >= kLeastNs) {
     const Sample& from = samples_.front();
-    last_ = as_double(total - from.total) / (as_double(now_ns - from.at_ns) * 1e-9);
+    last_.count = as_double(total - from.total);
+    last_.per_second = last_.count / (as_double(now_ns - from.at_ns) * 1e-9);
   }
   if (samples_.empty() || now_ns - samples_.back().at_ns >= kLeastNs / 10) {
     samples_.push_back({now_ns, total});
@@ -88,8 +108,9 @@ double Rate::look(std::int64_t total, std::int64_t now_ns) {
 void write_engine_metrics(Exposition& out,
                           const Labels& labels,
                           const EngineValues& values,
-                          double generated_per_second) {
-  write_gauges(out, labels, values, generated_per_second);
+                          const EngineGrowth& growth) {
+  write_gauges(out, labels, values, growth);
+  write_constants(out, labels);
   write_counters(out, labels, values);
 }
 

@@ -36,15 +36,19 @@ struct EngineValues {
   std::int64_t grammar_timeouts = 0;
 };
 
-// Tokens per second between now and a look back: at least a second and about `window` at most, or
-// since the first look.
+// How much a count has grown between now and a look back: at least a second and about `window` at
+// most, or since the first look.
 //
 // Threads: any.
 class Rate {
  public:
   explicit Rate(std::int64_t window_ns = 30'000'000'000) : window_ns_(window_ns) {}
-  // 0 at the first look.
-  double look(std::int64_t total, std::int64_t now_ns);
+  struct Growth {
+    double count = 0;
+    double per_second = 0;
+  };
+  // 0 at the first look. Requires that `total` never falls.
+  Growth look(std::int64_t total, std::int64_t now_ns);
 
  private:
   struct Sample {
@@ -54,13 +58,19 @@ class Rate {
   const std::int64_t window_ns_;
   std::mutex mutex_;
   std::deque<Sample> samples_;
-  double last_ = 0;
+  Growth last_;
 };
 
-// Writes the metrics of a scheduler. `generated_per_second` is Rate's.
+// What has grown of an engine's counts since the scrape before.
+struct EngineGrowth {
+  double generated_per_second = 0;
+  double retracted_requests = 0;
+};
+
+// Writes the metrics of a scheduler.
 void write_engine_metrics(Exposition& out,
                           const Labels& labels,
                           const EngineValues& values,
-                          double generated_per_second);
+                          const EngineGrowth& growth);
 
 }  // namespace fathom::observe

@@ -3,8 +3,10 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
+#include "base/json.h"
 
 namespace fathom::observe {
 
@@ -22,7 +24,8 @@ std::string_view type_name(MetricType type) {
   return "untyped";
 }
 
-// What the format wants escaped: in HELP texts all but the quotes.
+// What the format wants escaped: in HELP texts all but the quotes. A NUL ends the text for some
+// readers.
 void append_escaped(std::string& out, std::string_view text, bool quotes) {
   for (const char c : text) {
     if (c == '\\') {
@@ -31,6 +34,8 @@ void append_escaped(std::string& out, std::string_view text, bool quotes) {
       out += "\\n";
     } else if (c == '"' && quotes) {
       out += "\\\"";
+    } else if (c == '\0') {
+      out += "\uFFFD";
     } else {
       out += c;
     }
@@ -48,10 +53,15 @@ std::string metric_number(double value) {
   return {digits.data(), end};
 }
 
-Labels with_label(const Labels& labels, std::string_view name, std::string_view value) {
-  Labels more = labels;
-  more.emplace_back(name, value);
-  return more;
+std::string bound_text(double bound) {
+  if (!std::isfinite(bound) || bound != std::floor(bound)) return metric_number(bound);
+  const bool large = bound >= 1e6;
+  std::array<char, 32> digits{};
+  const auto [end, error] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), bound,
+                    large ? std::chars_format::scientific : std::chars_format::fixed);
+  if (error != std::errc()) return metric_number(bound);  // a huge negative one
+  return std::string(digits.data(), end) + (large ? "" : ".0");
 }
 
 void Exposition::begin(std::string_view name, MetricType type, std::string_view help) {
@@ -67,22 +77,43 @@ void Exposition::begin(std::string_view name, MetricType type, std::string_view 
   text_ += '\n';
 }
 
-void Exposition::sample(const Labels& labels, double value, std::string_view suffix) {
+void Exposition::open(std::string_view suffix) {
   text_ += name_;
   text_ += suffix;
-  char separator = '{';
-  for (const auto& [name, label] : labels) {
-    text_ += separator;
-    separator = ',';
-    text_ += name;
-    text_ += "=\"";
-    append_escaped(text_, label, /*quotes=*/true);
-    text_ += '"';
-  }
-  if (separator == ',') text_ += '}';
+}
+
+void Exposition::label(std::string_view name, std::string_view label, char separator) {
+  text_ += separator;
+  text_ += name;
+  text_ += "=\"";
+  append_escaped(text_, repaired_utf8(label), /*quotes=*/true);
+  text_ += '"';
+}
+
+void Exposition::close(bool labelled, double value) {
+  if (labelled) text_ += '}';
   text_ += ' ';
   text_ += metric_number(value);
   text_ += '\n';
+}
+
+void Exposition::sample(const Labels& labels, double value, std::string_view suffix) {
+  open(suffix);
+  char separator = '{';
+  for (const auto& [name, each] : labels) label(name, each, std::exchange(separator, ','));
+  close(separator == ',', value);
+}
+
+void Exposition::sample(const Labels& labels,
+                        std::string_view name,
+                        std::string_view last,
+                        double value,
+                        std::string_view suffix) {
+  open(suffix);
+  char separator = '{';
+  for (const auto& [other, each] : labels) label(other, each, std::exchange(separator, ','));
+  label(name, last, separator);
+  close(/*labelled=*/true, value);
 }
 
 void Exposition::gauge(std::string_view name,

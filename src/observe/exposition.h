@@ -18,8 +18,9 @@ enum class MetricType : std::uint8_t { kCounter, kGauge, kHistogram };
 inline constexpr std::string_view kExpositionType = "text/plain; version=0.0.4; charset=utf-8";
 
 // Writes metrics in Prometheus' text exposition format 0.0.4: the lines of one metric together,
-// HELP and TYPE first. Label values are escaped and may hold any bytes; names are ours and must be
-// valid already.
+// HELP and TYPE first. Label values are escaped and may hold any bytes: one that is not UTF-8, for
+// which Prometheus would refuse the whole text, is repaired. Names are ours and must be valid
+// already.
 //
 // Threads: one at a time.
 class Exposition {
@@ -28,6 +29,12 @@ class Exposition {
   void begin(std::string_view name, MetricType type, std::string_view help);
   // One sample; `suffix` goes behind the metric's name ("_bucket").
   void sample(const Labels& labels, double value, std::string_view suffix = "");
+  // … with one more label behind the others.
+  void sample(const Labels& labels,
+              std::string_view name,
+              std::string_view last,
+              double value,
+              std::string_view suffix = "");
   // A metric with one sample.
   void gauge(std::string_view name, std::string_view help, const Labels& labels, double value);
   void counter(std::string_view name, std::string_view help, const Labels& labels, double value);
@@ -36,6 +43,10 @@ class Exposition {
   std::string take() { return std::move(text_); }
 
  private:
+  void open(std::string_view suffix);
+  void label(std::string_view name, std::string_view label, char separator);
+  void close(bool labelled, double value);
+
   std::string text_;
   std::string name_;
 };
@@ -43,7 +54,8 @@ class Exposition {
 // The shortest decimal that reads back as `value`; "+Inf", "-Inf", "NaN".
 std::string metric_number(double value);
 
-// `labels` with one more behind.
-Labels with_label(const Labels& labels, std::string_view name, std::string_view value);
+// A bucket's bound as SGLang's label `le` has it, for queries that select by it: a whole number has
+// ".0", one from a million on an exponent ("1.1e+06").
+std::string bound_text(double bound);
 
 }  // namespace fathom::observe

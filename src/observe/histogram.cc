@@ -16,6 +16,7 @@ Histogram::Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)) {
 }
 
 void Histogram::observe(double value, std::uint64_t times) {
+  if (!(value > 0)) value = 0;
   const auto at = std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin();
   counts_[static_cast<std::size_t>(at)].fetch_add(times, std::memory_order_relaxed);
   sum_.fetch_add(value * static_cast<double>(times), std::memory_order_relaxed);
@@ -33,11 +34,10 @@ void Histogram::write(Exposition& out, const Labels& labels) const {
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < bounds_.size(); ++i) {
     below += counts_[i].load(std::memory_order_relaxed);
-    out.sample(with_label(labels, "le", metric_number(bounds_[i])), static_cast<double>(below),
-               "_bucket");
+    out.sample(labels, "le", bound_text(bounds_[i]), static_cast<double>(below), "_bucket");
   }
   below += counts_[bounds_.size()].load(std::memory_order_relaxed);
-  out.sample(with_label(labels, "le", "+Inf"), static_cast<double>(below), "_bucket");
+  out.sample(labels, "le", "+Inf", static_cast<double>(below), "_bucket");
   out.sample(labels, sum(), "_sum");
   out.sample(labels, static_cast<double>(below), "_count");
 }

@@ -20,7 +20,8 @@ class Histogram {
   // Upper bounds, which need not be sorted and may repeat; +Inf is implied.
   explicit Histogram(std::vector<double> bounds);
 
-  // Counts `value` as often as `times` says; the sum grows by value * times.
+  // Counts `value` as often as `times` says; the sum grows by value * times. What is below 0 or no
+  // number counts as 0, so that a sum never falls.
   void observe(double value, std::uint64_t times = 1);
 
   // The metric's samples, behind Exposition::begin(): _bucket for each bound, _sum, _count.

@@ -36,16 +36,23 @@ void HttpMetrics::count_response(std::string_view endpoint, std::string_view met
 }
 
 void HttpMetrics::write(Exposition& out) const {
-  const std::lock_guard lock(mutex_);
+  // A copy: whoever counts does not wait for the text.
+  std::map<Key, std::uint64_t> requests;
+  std::map<Key, std::uint64_t> responses;
+  {
+    const std::lock_guard lock(mutex_);
+    requests = requests_;
+    responses = responses_;
+  }
   out.begin("sglang:http_requests_total", MetricType::kCounter, "HTTP requests by endpoint.");
-  for (const auto& [key, count] : requests_) {
+  for (const auto& [key, count] : requests) {
     const auto& [endpoint, method, status] = key;
     out.sample({{"endpoint", std::string(endpoint)}, {"method", std::string(method)}},
                static_cast<double>(count));
   }
   out.begin("sglang:http_responses_total", MetricType::kCounter,
             "HTTP answers by endpoint and status.");
-  for (const auto& [key, count] : responses_) {
+  for (const auto& [key, count] : responses) {
     const auto& [endpoint, method, status] = key;
     out.sample({{"endpoint", std::string(endpoint)},
                 {"status_code", std::to_string(status)},

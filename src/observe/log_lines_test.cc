@@ -177,6 +177,9 @@ TEST_F(CrashDumpTest, HoldsTheLastMinutesAndWhatIsUnfinished) {
 
   ASSERT_TRUE(path.ok()) << path.status().message();
   EXPECT_THAT(*path, HasSubstr("/crash_dump_"));
+  using std::filesystem::perms;
+  EXPECT_EQ(std::filesystem::status(*path).permissions() & (perms::group_all | perms::others_all),
+            perms::none);
   std::stringstream text;
   text << std::ifstream(*path).rdbuf();
   EXPECT_EQ(text.str(), "new\nunfinished\n");

@@ -15,6 +15,7 @@
 #include "observe/http_metrics.h"
 #include "observe/monitor.h"
 #include "observe/request_metrics.h"
+#include "observe/times.h"
 
 namespace fathom::observe {
 namespace {
@@ -72,10 +73,37 @@ TEST(Histogram, BucketsAreCumulativeAndBoundsBelongToTheirBucket) {
 
   EXPECT_EQ(out.text(),
             "_bucket{m=\"x\",le=\"0.5\"} 1\n"
-            "_bucket{m=\"x\",le=\"1\"} 4\n"
+            "_bucket{m=\"x\",le=\"1.0\"} 4\n"
             "_bucket{m=\"x\",le=\"+Inf\"} 5\n"
             "_sum{m=\"x\"} 11.75\n"
             "_count{m=\"x\"} 5\n");
+}
+
+TEST(Exposition, RepairsWhatIsNotUtf8) {
+  Exposition out;
+  out.gauge("m", "", {{"l", std::string("a\xFF\0é", 5)}}, 1);
+  EXPECT_THAT(out.text(), HasSubstr("m{l=\"a\uFFFD\uFFFDé\"} 1\n"));
+}
+
+TEST(Exposition, BoundsAreWrittenAsSglangWritesThem) {
+  EXPECT_EQ(bound_text(0), "0.0");
+  EXPECT_EQ(bound_text(0.25), "0.25");
+  EXPECT_EQ(bound_text(2), "2.0");
+  EXPECT_EQ(bound_text(900000), "900000.0");
+  EXPECT_EQ(bound_text(1100000), "1.1e+06");
+  EXPECT_EQ(bound_text(std::numeric_limits<double>::infinity()), "+Inf");
+}
+
+TEST(Histogram, ASumNeverFalls) {
+  Histogram histogram({1});
+  histogram.observe(2);
+  histogram.observe(-5);
+  histogram.observe(std::nan(""));
+  EXPECT_EQ(histogram.sum(), 2);
+  EXPECT_EQ(histogram.count(), 3U);
+  Exposition out;
+  histogram.write(out, {});
+  EXPECT_THAT(out.text(), HasSubstr("_bucket{le=\"1.0\"} 2\n"));
 }
 
 TEST(Histogram, LosesNothingAmongThreads) {
@@ -99,6 +127,11 @@ TEST(Buckets, DefaultsAreThoseOfTheReference) {
   EXPECT_EQ(queue_time_bounds().size(), 11U + 9U + 9U + 7U);
   EXPECT_EQ(token_count_bounds().size(), 6U + 9U + 15U);
   EXPECT_EQ(retraction_bounds().size(), 19U);
+  EXPECT_EQ(stage_bounds().size(), 30U);
+  EXPECT_NEAR(stage_bounds().back(), 1190, 2);
+  EXPECT_EQ(function_bounds().size(), 18U);
+  EXPECT_NEAR(function_bounds().back(), 49, 1);
+  EXPECT_EQ(compilation_bounds().size(), 17U);
   EXPECT_EQ(queue_time_bounds()[19], 100);
   EXPECT_EQ(token_count_bounds().back(), 1'100'000);
 }
@@ -133,20 +166,20 @@ TEST(Buckets, RulesAreReadAndRefused) {
 
 TEST(Rate, IsOfTheTimeSinceTheLookBefore) {
   Rate rate;
-  EXPECT_EQ(rate.look(0, 0), 0);
-  EXPECT_EQ(rate.look(100, 10 * kSecond), 10);
-  EXPECT_EQ(rate.look(300, 15 * kSecond), 40);
+  EXPECT_EQ(rate.look(0, 0).per_second, 0);
+  EXPECT_EQ(rate.look(100, 10 * kSecond).per_second, 10);
+  EXPECT_EQ(rate.look(300, 15 * kSecond).per_second, 40);
   // Idle: nothing goes stale.
-  EXPECT_EQ(rate.look(300, 20 * kSecond), 0);
+  EXPECT_EQ(rate.look(300, 20 * kSecond).count, 0);
 }
 
 TEST(Rate, LooksThatAreCloseTogetherShareTheirPast) {
   Rate rate;
   rate.look(0, 0);
-  EXPECT_EQ(rate.look(100, 10 * kSecond), 10);
+  EXPECT_EQ(rate.look(100, 10 * kSecond).count, 100);
   // Another scraper, a moment later: still measured over more than a second.
-  EXPECT_NEAR(rate.look(101, 10 * kSecond + kSecond / 5), 10, 0.2);
-  EXPECT_NEAR(rate.look(200, 12 * kSecond), 50, 6);
+  EXPECT_NEAR(rate.look(101, 10 * kSecond + kSecond / 5).per_second, 10, 0.2);
+  EXPECT_NEAR(rate.look(200, 12 * kSecond).per_second, 50, 6);
 }
 
 RequestMetricsOptions small_options() {
@@ -159,15 +192,16 @@ RequestMetricsOptions small_options() {
 
 std::string text_of(const RequestMetrics& metrics) {
   Exposition out;
-  metrics.write(out, {{"model_name", "m"}}, {{"model_name", "m"}, {"tp_rank", "0"}});
+  metrics.write(out, {{"model_name", "m"}});
   return out.take();
 }
 
 TEST(RequestMetrics, CountTheTimeBetweenTokensOncePerToken) {
   RequestMetrics metrics(small_options());
-  metrics.on_tokens(/*seconds=*/2, /*tokens=*/4);
+  metrics.series().on_tokens(/*seconds=*/2, /*tokens=*/4);
   const std::string text = text_of(metrics);
-  EXPECT_THAT(text, HasSubstr("inter_token_latency_seconds_bucket{model_name=\"m\",le=\"1\"} 4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("inter_token_latency_seconds_bucket{model_name=\"m\",le=\"1.0\"} 4\n"));
   EXPECT_THAT(text, HasSubstr("inter_token_latency_seconds_sum{model_name=\"m\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("inter_token_latency_seconds_count{model_name=\"m\"} 4\n"));
 }
@@ -178,9 +212,9 @@ TEST(RequestMetrics, AnAbortedRequestIsOnlyAborted) {
   request.prompt_tokens = 5;
   request.generated_tokens = 7;
   request.structured = true;
-  metrics.on_finished(request);
+  metrics.series().on_finished(request);
   request.aborted = true;
-  metrics.on_finished(request);
+  metrics.series().on_finished(request);
   const std::string text = text_of(metrics);
   EXPECT_THAT(text, HasSubstr("sglang:num_requests_total{model_name=\"m\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("sglang:num_so_requests_total{model_name=\"m\"} 1\n"));
@@ -198,10 +232,93 @@ TEST(RequestMetrics, LengthsAreCollectedOnRequest) {
   FinishedRequest request;
   request.prompt_tokens = 50;
   request.generated_tokens = 6;
-  metrics.on_finished(request);
+  metrics.series().on_finished(request);
   const std::string text = text_of(metrics);
-  EXPECT_THAT(text, HasSubstr("prompt_tokens_histogram_bucket{model_name=\"m\",le=\"100\"} 1\n"));
-  EXPECT_THAT(text, HasSubstr("generation_tokens_histogram_bucket{model_name=\"m\",le=\"5\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("prompt_tokens_histogram_bucket{model_name=\"m\",le=\"100.0\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("generation_tokens_histogram_bucket{model_name=\"m\",le=\"5.0\"} 0\n"));
+}
+
+std::string text_of(const SchedulerTimes& times) {
+  Exposition out;
+  times.write(out, {{"tp_rank", "0"}});
+  return out.take();
+}
+
+TEST(SchedulerTimes, StagesEndWhereARequestEnded) {
+  SchedulerTimes times;
+  times.on_request({.process_s = 0.5, .waiting_s = 1, .prefill_s = 2});
+  times.on_request({.process_s = 0.25});
+  times.on_grammar(0.01);
+  const std::string text = text_of(times);
+  const std::string stage = "per_stage_req_latency_seconds_";
+  EXPECT_THAT(text, HasSubstr(stage + "sum{tp_rank=\"0\",stage=\"request_process\"} 0.75\n"));
+  EXPECT_THAT(text, HasSubstr(stage + "count{tp_rank=\"0\",stage=\"prefill_waiting\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(stage + "sum{tp_rank=\"0\",stage=\"prefill_forward\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("queue_time_seconds_sum{tp_rank=\"0\"} 1\n"));
+  // The bound belongs to its bucket.
+  EXPECT_THAT(text, HasSubstr("compilation_time_seconds_bucket{tp_rank=\"0\",le=\"0.01\"} 1\n"));
+}
+
+TEST(FunctionTimes, AreByName) {
+  FunctionTimes times;
+  times.observe("/generate", 0.06);
+  times.observe("/generate", 1);
+  times.observe("/tokenize", 0.01);
+  Exposition out;
+  times.write(out);
+  EXPECT_THAT(out.text(), HasSubstr("func_latency_seconds_count{name=\"/generate\"} 2\n"));
+  EXPECT_THAT(out.text(),
+              HasSubstr("func_latency_seconds_bucket{name=\"/tokenize\",le=\"0.05\"} 1\n"));
+}
+
+RequestMetricsOptions labelled_options() {
+  RequestMetricsOptions options = small_options();
+  options.custom_labels = {"team", "tier"};
+  options.max_label_sets = 2;
+  return options;
+}
+
+TEST(CustomLabels, RequestsCountUnderWhatTheyBring) {
+  RequestMetrics metrics(labelled_options());
+  metrics.series().on_finished({});
+  metrics.series({"", ""}).on_finished({});
+  metrics.series({"a", ""}).on_finished({});
+  metrics.series({"a", ""}).on_finished({});
+  metrics.series({"a", "gold"}).on_finished({});
+  const std::string text = text_of(metrics);
+  const std::string name = "sglang:num_requests_total{model_name=\"m\",";
+  EXPECT_THAT(text, HasSubstr(name + "team=\"\",tier=\"\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(name + "team=\"a\",tier=\"\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(name + "team=\"a\",tier=\"gold\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("e2e_request_latency_seconds_count{model_name=\"m\",team=\"a\","
+                              "tier=\"gold\"} 1\n"));
+}
+
+TEST(CustomLabels, NoClientMakesAnyNumberOfSeries) {
+  testing::internal::CaptureStderr();
+  RequestMetrics metrics(labelled_options());
+  for (int i = 0; i < 100; ++i) metrics.series({"t" + std::to_string(i), ""}).on_finished({});
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("more than 2 different sets of custom labels"));
+  EXPECT_EQ(log.find("more than"), log.rfind("more than"));
+  const std::string text = text_of(metrics);
+  EXPECT_THAT(text, HasSubstr("num_requests_total{model_name=\"m\",team=\"t1\",tier=\"\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("num_requests_total{model_name=\"m\",team=\"other\",tier=\"other\"} 98\n"));
+  EXPECT_THAT(text, Not(HasSubstr("t2")));
+}
+
+TEST(CustomLabels, ValuesThatAreUnfitAreOther) {
+  RequestMetricsOptions options = labelled_options();
+  options.max_label_sets = 64;
+  RequestMetrics metrics(std::move(options));
+  RequestSeries& other = metrics.series({"other", ""});
+  EXPECT_EQ(&metrics.series({std::string(65, 'x'), ""}), &other);
+  EXPECT_EQ(&metrics.series({"a\nb", ""}), &other);
+  EXPECT_EQ(&metrics.series({"\xC3", ""}), &other);
+  EXPECT_NE(&metrics.series({std::string(64, 'x'), ""}), &other);
+  EXPECT_NE(&metrics.series({"é\"", ""}), &other);
 }
 
 TEST(HttpMetrics, LabelsAreBounded) {
@@ -241,6 +358,9 @@ TEST(Monitor, ItsTextIsWellFormed) {
 
   EXPECT_THAT(text, HasSubstr("sglang:num_used_tokens{model_name=\"m\"} 256\n"));
   EXPECT_THAT(text, HasSubstr("sglang:token_usage{model_name=\"m\"} 0.4\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:num_retracted_reqs{model_name=\"m\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:num_paused_reqs{model_name=\"m\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:num_retractions_count 0\n"));
   EXPECT_THAT(text, HasSubstr("fathom:free_slots{model_name=\"m\"} 6\n"));
   EXPECT_THAT(text, HasSubstr("fathom:connections 3\n"));
   EXPECT_THAT(text, HasSubstr("sglang:engine_startup_time{model_name=\"m\"} 1.5\n"));

@@ -15,14 +15,22 @@ Monitor::Monitor(MonitorOptions options_in)
   if (!options.metrics) return;
   requests = std::make_unique<RequestMetrics>(options.request_metrics);
   http = std::make_unique<HttpMetrics>();
-  generated_.look(0, now_ns());
+  times = std::make_unique<SchedulerTimes>();
+  functions = std::make_unique<FunctionTimes>();
+  const std::int64_t now = now_ns();
+  generated_.look(0, now);
+  retracted_.look(0, now);
 }
 
 std::string Monitor::expose(const EngineValues& engine) {
   FATHOM_CHECK(options.metrics);
   Exposition out;
   const Labels& labels = options.scheduler_labels;
-  write_engine_metrics(out, labels, engine, generated_.look(engine.generated_tokens, now_ns()));
+  const std::int64_t now = now_ns();
+  EngineGrowth growth;
+  growth.generated_per_second = generated_.look(engine.generated_tokens, now).per_second;
+  growth.retracted_requests = retracted_.look(engine.retracted_requests, now).count;
+  write_engine_metrics(out, labels, engine, growth);
   if (startup_s >= 0) {
     out.gauge("sglang:engine_startup_time", "Seconds from the start to being ready.", labels,
               startup_s);
@@ -31,7 +39,9 @@ std::string Monitor::expose(const EngineValues& engine) {
     out.gauge("sglang:engine_load_weights_time", "Seconds that reading the weights took.", labels,
               load_weights_s);
   }
-  requests->write(out, options.request_labels, labels);
+  times->write(out, labels);
+  requests->write(out, options.request_labels);
+  functions->write(out);
   http->write(out);
   if (connections) {
     out.gauge("fathom:connections", "Open HTTP connections.", {},

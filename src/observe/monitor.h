@@ -13,14 +13,16 @@
 #include "observe/request_log.h"
 #include "observe/request_metrics.h"
 #include "observe/stalls.h"
+#include "observe/times.h"
 
 namespace fathom::observe {
 
 struct MonitorOptions {
   bool metrics = false;  // --enable-metrics
   RequestMetricsOptions request_metrics;
-  Labels request_labels;    // of metrics about requests
-  Labels scheduler_labels;  // of metrics about an engine
+  std::string custom_labels_header;  // where requests bring request_metrics.custom_labels
+  Labels request_labels;             // of metrics about requests
+  Labels scheduler_labels;           // of metrics about an engine
   RequestLogSettings request_log;
   std::int64_t log_exceeded_ms = -1;
   bool time_stats = false;  // --enable-request-time-stats-logging
@@ -45,6 +47,8 @@ class Monitor {
   const MonitorOptions options;
   std::unique_ptr<RequestMetrics> requests;  // null without --enable-metrics
   std::unique_ptr<HttpMetrics> http;         // null without --enable-metrics
+  std::unique_ptr<SchedulerTimes> times;     // null without --enable-metrics
+  std::unique_ptr<FunctionTimes> functions;  // null without --enable-metrics
   RequestLog log;
   CrashDump crash_dump;
   Stalls stalls;
@@ -56,6 +60,7 @@ class Monitor {
 
  private:
   Rate generated_;
+  Rate retracted_;
 };
 
 }  // namespace fathom::observe

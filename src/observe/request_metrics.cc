@@ -1,5 +1,11 @@
 #include "observe/request_metrics.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "observe/buckets.h"
 
 namespace fathom::observe {
@@ -10,40 +16,32 @@ void add(std::atomic<std::int64_t>& counter, std::int64_t count) {
   counter.fetch_add(count, std::memory_order_relaxed);
 }
 
-double value_of(const std::atomic<std::int64_t>& counter) {
-  return static_cast<double>(counter.load(std::memory_order_relaxed));
+std::optional<Histogram> optional_histogram(const std::optional<std::vector<double>>& bounds) {
+  return bounds ? std::optional<Histogram>(std::in_place, *bounds) : std::nullopt;
 }
 
-void write_histogram(Exposition& out,
-                     std::string_view name,
-                     std::string_view help,
-                     const Labels& labels,
-                     const Histogram& histogram) {
-  out.begin(name, MetricType::kHistogram, help);
-  histogram.write(out, labels);
+bool fit_for_a_label(const std::string& value) {
+  return value.size() <= RequestMetrics::kMaxValueBytes &&
+         std::none_of(value.begin(), value.end(),
+                      [](unsigned char c) { return c < 0x20 || c == 0x7F; }) &&
+         repaired_utf8(value) == value;
 }
 
 }  // namespace
 
-RequestMetrics::RequestMetrics(RequestMetricsOptions options)
-    : first_token_(std::move(options.first_token_bounds)),
-      inter_token_(std::move(options.inter_token_bounds)),
-      latency_(std::move(options.latency_bounds)),
-      queue_(queue_time_bounds()),
-      retractions_(retraction_bounds()) {
-  if (options.prompt_token_bounds) {
-    prompt_lengths_.emplace(std::move(*options.prompt_token_bounds));
-  }
-  if (options.answer_token_bounds) {
-    answer_lengths_.emplace(std::move(*options.answer_token_bounds));
-  }
-}
+RequestSeries::RequestSeries(const RequestMetricsOptions& options)
+    : first_token_(options.first_token_bounds),
+      inter_token_(options.inter_token_bounds),
+      latency_(options.latency_bounds),
+      retractions_(retraction_bounds()),
+      prompt_lengths_(optional_histogram(options.prompt_token_bounds)),
+      answer_lengths_(optional_histogram(options.answer_token_bounds)) {}
 
-void RequestMetrics::on_tokens(double seconds, std::uint64_t tokens) {
+void RequestSeries::on_tokens(double seconds, std::uint64_t tokens) {
   if (tokens > 0) inter_token_.observe(seconds / static_cast<double>(tokens), tokens);
 }
 
-void RequestMetrics::on_finished(const FinishedRequest& request) {
+void RequestSeries::on_finished(const FinishedRequest& request) {
   if (request.aborted) {
     add(aborted_requests_, 1);
     return;
@@ -59,39 +57,89 @@ void RequestMetrics::on_finished(const FinishedRequest& request) {
   if (answer_lengths_) answer_lengths_->observe(static_cast<double>(request.generated_tokens));
 }
 
-void RequestMetrics::write(Exposition& out,
-                           const Labels& labels,
-                           const Labels& scheduler_labels) const {
-  out.counter("sglang:prompt_tokens_total", "Prompt tokens of finished requests.", labels,
-              value_of(prompt_tokens_));
-  out.counter("sglang:generation_tokens_total", "Generated tokens of finished requests.", labels,
-              value_of(generated_tokens_));
-  out.counter("sglang:cached_tokens_total",
-              "Prompt tokens of finished requests that the prefix cache had.", labels,
-              value_of(cached_tokens_));
-  out.counter("sglang:num_requests_total", "Finished requests.", labels, value_of(requests_));
-  out.counter("sglang:num_so_requests_total", "Finished requests with structured output.", labels,
-              value_of(structured_requests_));
-  out.counter("sglang:num_aborted_requests_total", "Requests that were aborted or failed.", labels,
-              value_of(aborted_requests_));
-  write_histogram(out, "sglang:time_to_first_token_seconds",
-                  "Seconds from a request's arrival to its first token.", labels, first_token_);
-  write_histogram(out, "sglang:inter_token_latency_seconds",
-                  "Seconds between two tokens of a request.", labels, inter_token_);
-  write_histogram(out, "sglang:e2e_request_latency_seconds",
-                  "Seconds from a request's arrival to its last token.", labels, latency_);
-  if (prompt_lengths_) {
-    write_histogram(out, "sglang:prompt_tokens_histogram", "Prompt tokens of a request.", labels,
-                    *prompt_lengths_);
+RequestMetrics::RequestMetrics(RequestMetricsOptions options)
+    : options_(std::move(options)), plain_(options_) {}
+
+RequestSeries& RequestMetrics::series(std::vector<std::string> values) {
+  const auto given = [](const std::string& value) { return !value.empty(); };
+  if (std::none_of(values.begin(), values.end(), given)) return plain_;
+  FATHOM_CHECK(values.size() == options_.custom_labels.size());
+  for (std::string& value : values) {
+    if (!fit_for_a_label(value)) value = kOther;
   }
-  if (answer_lengths_) {
-    write_histogram(out, "sglang:generation_tokens_histogram", "Generated tokens of a request.",
-                    labels, *answer_lengths_);
+  const std::lock_guard lock(mutex_);
+  auto found = sets_.find(values);
+  if (found == sets_.end() && sets_.size() >= options_.max_label_sets) {
+    if (!std::exchange(told_, true)) {
+      log_warning("requests bring more than " + std::to_string(options_.max_label_sets) +
+                  " different sets of custom labels: further ones are counted as \"other\"");
+    }
+    values.assign(values.size(), std::string(kOther));
+    found = sets_.find(values);
   }
-  write_histogram(out, "sglang:queue_time_seconds",
-                  "Seconds that a request waited before it ran first.", scheduler_labels, queue_);
-  write_histogram(out, "sglang:num_retractions", "Times that a request was retracted.",
-                  scheduler_labels, retractions_);
+  if (found == sets_.end()) {
+    found = sets_.emplace(std::move(values), std::make_unique<RequestSeries>(options_)).first;
+  }
+  return *found->second;
+}
+
+RequestMetrics::Written RequestMetrics::all_series(const Labels& labels) const {
+  Written all;
+  Labels plain = labels;
+  for (const std::string& name : options_.custom_labels) plain.emplace_back(name, "");
+  all.emplace_back(std::move(plain), &plain_);
+  const std::lock_guard lock(mutex_);
+  for (const auto& [values, series] : sets_) {
+    Labels more = labels;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      more.emplace_back(options_.custom_labels[i], values[i]);
+    }
+    all.emplace_back(std::move(more), series.get());
+  }
+  return all;
+}
+
+void RequestMetrics::write(Exposition& out, const Labels& labels) const {
+  const Written all = all_series(labels);
+  const auto counter = [&](const char* name, const char* help, auto RequestSeries::*count) {
+    out.begin(name, MetricType::kCounter, help);
+    for (const auto& [own, series] : all) {
+      out.sample(own, static_cast<double>((series->*count).load(std::memory_order_relaxed)));
+    }
+  };
+  const auto histogram = [&](const char* name, const char* help, Histogram RequestSeries::*of) {
+    out.begin(name, MetricType::kHistogram, help);
+    for (const auto& [own, series] : all) (series->*of).write(out, own);
+  };
+  const auto lengths = [&](const char* name, const char* help,
+                           std::optional<Histogram> RequestSeries::*of) {
+    if (!(plain_.*of)) return;
+    out.begin(name, MetricType::kHistogram, help);
+    for (const auto& [own, series] : all) (series->*of)->write(out, own);
+  };
+  using Series = RequestSeries;
+  counter("sglang:prompt_tokens_total", "Prompt tokens of finished requests.",
+          &Series::prompt_tokens_);
+  counter("sglang:generation_tokens_total", "Generated tokens of finished requests.",
+          &Series::generated_tokens_);
+  counter("sglang:cached_tokens_total",
+          "Prompt tokens of finished requests that the prefix cache had.", &Series::cached_tokens_);
+  counter("sglang:num_requests_total", "Finished requests.", &Series::requests_);
+  counter("sglang:num_so_requests_total", "Finished requests with structured output.",
+          &Series::structured_requests_);
+  counter("sglang:num_aborted_requests_total", "Requests that were aborted or failed.",
+          &Series::aborted_requests_);
+  histogram("sglang:time_to_first_token_seconds",
+            "Seconds from a request's arrival to its first token.", &Series::first_token_);
+  histogram("sglang:inter_token_latency_seconds", "Seconds between two tokens of a request.",
+            &Series::inter_token_);
+  histogram("sglang:e2e_request_latency_seconds",
+            "Seconds from a request's arrival to its last token.", &Series::latency_);
+  lengths("sglang:prompt_tokens_histogram", "Prompt tokens of a request.",
+          &Series::prompt_lengths_);
+  lengths("sglang:generation_tokens_histogram", "Generated tokens of a request.",
+          &Series::answer_lengths_);
+  histogram("sglang:num_retractions", "Times that a request was retracted.", &Series::retractions_);
 }
 
 }  // namespace fathom::observe

@@ -22,22 +22,39 @@ std::string seconds_text(std::int64_t duration_ns) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
-// How much later than meant a look may be before it is not the engine alone that stands still.
-constexpr std::int64_t kHeldUpNs = 2'000'000'000;
+// Lines that may wait to be written; there are more only when nobody reads the log.
+constexpr std::size_t kMostLines = 64;
+
+std::string stall_line(std::string_view thread,
+                       std::string_view phase,
+                       std::int64_t duration_ns,
+                       bool ended) {
+  std::string line = "LONG STALL DETECTED | Thread: ";
+  line += thread;
+  line += " | Phase: ";
+  line += phase;
+  line += " | Duration: ";
+  line += seconds_text(duration_ns);
+  if (!ended) line += " so far";
+  return line;
+}
 
 // How often to look, so that no threshold is passed by more than a quarter.
-std::chrono::nanoseconds look_every(const StallOptions& options) {
+std::int64_t look_every(const StallOptions& options) {
   double shortest_s = 4;
   for (const double limit_s : {options.warning_s, options.watchdog_s, options.soft_watchdog_s}) {
     if (limit_s > 0) shortest_s = std::min(shortest_s, limit_s);
   }
-  return std::chrono::nanoseconds(std::max<std::int64_t>(nanoseconds(shortest_s) / 4, 1'000'000));
+  return std::max<std::int64_t>(nanoseconds(shortest_s) / 4, 1'000'000);
 }
 
 }  // namespace
 
 Stalls::Stalls(const StallOptions& options, std::function<void(const std::string&)> give_up)
-    : options_(options), give_up_(std::move(give_up)) {
+    : options_(options),
+      give_up_(std::move(give_up)),
+      interval_ns_(look_every(options)),
+      looked_ns_(now_ns()) {
   if (options.warning_s > 0 || options.watchdog_s > 0 || options.soft_watchdog_s > 0) {
     thread_ = std::thread([this] { run(); });
   }
@@ -62,10 +79,7 @@ Stalls::Phase::Phase(Stalls* stalls, std::string_view thread, std::string_view p
 
 Stalls::Phase::~Phase() {
   if (stalls_ == nullptr) return;
-  const std::int64_t duration = now_ns() - entry_->began_ns;
-  if (duration >= nanoseconds(stalls_->options_.warning_s)) {
-    stalls_->tell(entry_->thread, entry_->name, duration, /*ended=*/true);
-  }
+  stalls_->ended(entry_->thread, entry_->name, stalls_->lasted(entry_->began_ns, now_ns()));
   const std::lock_guard lock(stalls_->mutex_);
   stalls_->phases_.erase(entry_);
 }
@@ -74,47 +88,50 @@ void Stalls::engine_phase(const char* phase) {
   const std::int64_t now = now_ns();
   // The beginning first: whoever looks between the two must not take the new phase, after hours
   // without one, for one that began before them.
-  const std::int64_t duration = now - engine_began_ns_.exchange(now);
+  const std::int64_t began = engine_began_ns_.exchange(now);
   const char* const before = engine_phase_.exchange(phase);
-  if (before != nullptr && options_.warning_s > 0 && duration >= nanoseconds(options_.warning_s)) {
-    tell("engine", before, duration, /*ended=*/true);
-  }
+  if (before != nullptr && options_.warning_s > 0) ended("engine", before, lasted(began, now));
 }
 
-void Stalls::tell(std::string_view thread,
-                  std::string_view phase,
-                  std::int64_t duration_ns,
-                  bool ended) {
-  std::string line = "LONG STALL DETECTED | Thread: ";
-  line += thread;
-  line += " | Phase: ";
-  line += phase;
-  line += " | Duration: ";
-  line += seconds_text(duration_ns);
-  if (!ended) line += " so far";
-  log_warning(line);
+std::int64_t Stalls::lasted(std::int64_t began, std::int64_t now) const {
+  // The watching thread has not looked for long: it is no better off than whoever asks, and has
+  // not had the time to say so in since_ns_.
+  if (now - looked_ns_ > interval_ns_ + nanoseconds(options_.held_up_s)) return 0;
+  return now - std::max(began, since_ns_.load());
+}
+
+void Stalls::ended(std::string_view thread, std::string_view phase, std::int64_t duration_ns) {
+  if (duration_ns < nanoseconds(options_.warning_s)) return;
+  std::string line = stall_line(thread, phase, duration_ns, /*ended=*/true);
+  const std::lock_guard lock(mutex_);
+  if (lines_.size() < kMostLines) lines_.push_back(std::move(line));
 }
 
 void Stalls::check_phases(std::int64_t now) {
-  const std::lock_guard lock(mutex_);
-  for (Phase::Entry& entry : phases_) {
-    if (entry.told || now - entry.began_ns < nanoseconds(options_.warning_s)) continue;
-    entry.told = true;
-    // Under the lock, because the names live as long as the phase.
-    tell(entry.thread, entry.name, now - entry.began_ns, /*ended=*/false);
+  std::vector<std::string> lines;
+  {
+    const std::lock_guard lock(mutex_);
+    for (Phase::Entry& entry : phases_) {
+      const std::int64_t duration = lasted(entry.began_ns, now);
+      if (entry.told || duration < nanoseconds(options_.warning_s)) continue;
+      entry.told = true;
+      lines.push_back(stall_line(entry.thread, entry.name, duration, /*ended=*/false));
+    }
   }
+  // Without the lock, which every request takes.
+  for (const std::string& line : lines) log_warning(line);
 }
 
-void Stalls::check_engine(std::int64_t now, std::int64_t since) {
+void Stalls::check_engine(std::int64_t now) {
   const std::int64_t began = engine_began_ns_;
   const char* const phase = engine_phase_;
   // Both are of one phase when its beginning has not changed.
   if (phase == nullptr || engine_began_ns_ != began) return;
-  const std::int64_t duration = now - std::max(began, since);
+  const std::int64_t duration = lasted(began, now);
   if (options_.warning_s > 0 && duration >= nanoseconds(options_.warning_s) &&
       engine_warned_ns_ != began) {
     engine_warned_ns_ = began;
-    tell("engine", phase, duration, /*ended=*/false);
+    log_warning(stall_line("engine", phase, duration, /*ended=*/false));
   }
   const std::string what = "the engine has work and made no progress for " +
                            seconds_text(duration) + ": it is at \"" + phase + "\"";
@@ -131,19 +148,25 @@ void Stalls::check_engine(std::int64_t now, std::int64_t since) {
 }
 
 void Stalls::run() {
-  const std::chrono::nanoseconds interval = look_every(options_);
-  std::int64_t looked = now_ns();
-  std::int64_t since = 0;
+  const std::chrono::nanoseconds interval(interval_ns_);
   std::unique_lock lock(mutex_);
-  while (!ended_.wait_for(lock, interval, [this] { return ending_; })) {
+  bool ending = false;
+  while (!ending) {
+    ending = ended_.wait_for(lock, interval, [this] { return ending_; });
+    const std::vector<std::string> lines = std::exchange(lines_, {});
     lock.unlock();
     const std::int64_t now = now_ns();
     // This thread was held up itself: the process was stopped, or the machine had no time for it.
-    // What an engine could not do meanwhile is no reason to end it.
-    if (now - looked > interval.count() + kHeldUpNs) since = now;
-    looked = now;
-    if (options_.warning_s > 0) check_phases(now);
-    check_engine(now, since);
+    // What others could not do meanwhile is no fault of theirs.
+    if (now - looked_ns_ > interval_ns_ + nanoseconds(options_.held_up_s)) since_ns_ = now;
+    looked_ns_ = now;
+    for (const std::string& line : lines) log_warning(line);
+    if (!ending) {
+      if (options_.warning_s > 0) check_phases(now);
+      check_engine(now);
+      // Writing may have waited for whoever reads the log; that is not the process standing still.
+      looked_ns_ = now_ns();
+    }
     lock.lock();
   }
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace fathom::observe {
 
@@ -16,6 +17,9 @@ struct StallOptions {
   double warning_s = 0;   // --gc-warning-threshold-secs; 0: no warnings
   double watchdog_s = 0;  // --watchdog-timeout, of the engine alone; 0: none
   double soft_watchdog_s = 0;
+  // How much later than meant the watching thread may look before it is the whole process, or the
+  // machine, that stood still.
+  double held_up_s = 2;
 };
 
 // Finds out when a thread that should not be held up is: what it does is a phase with a beginning,
@@ -24,11 +28,13 @@ struct StallOptions {
 //   LONG STALL DETECTED | Thread: http | Phase: /v1/models | Duration: 1.2034s
 //
 // The engine's phases also feed the watchdogs: one phase of it that lasts as long as their timeouts
-// means that there is work and no progress. An engine without work has no phase. Time in which the
-// whole process stood still (SIGSTOP, a frozen container) does not count.
+// means that there is work and no progress. An engine without work has no phase.
+//
+// Time in which the whole process stood still (SIGSTOP, a frozen container) counts for nobody.
 //
 // Threads: any, unless said otherwise. A phase costs a clock and a short lock, the engine's only
-// the clock.
+// the clock. Lines are written by a thread of this object: whoever reads the log slowly holds up
+// nobody here.
 class Stalls {
  public:
   // `give_up` is called from a thread of this object when the watchdog's time is over, at most
@@ -67,12 +73,18 @@ class Stalls {
  private:
   void run();
   void check_phases(std::int64_t now);
-  // Time before `since` does not count.
-  void check_engine(std::int64_t now, std::int64_t since);
-  void tell(std::string_view thread, std::string_view phase, std::int64_t duration_ns, bool ended);
+  void check_engine(std::int64_t now);
+  // What of the time from `began` to `now` counts.
+  std::int64_t lasted(std::int64_t began, std::int64_t now) const;
+  // A phase ended: has it told when it was too long.
+  void ended(std::string_view thread, std::string_view phase, std::int64_t duration_ns);
 
   const StallOptions options_;
   const std::function<void(const std::string&)> give_up_;
+  const std::int64_t interval_ns_;  // between two looks
+
+  std::atomic<std::int64_t> looked_ns_;     // the last look
+  std::atomic<std::int64_t> since_ns_ = 0;  // the process stood still until then
 
   std::atomic<const char*> engine_phase_ = nullptr;
   std::atomic<std::int64_t> engine_began_ns_ = 0;
@@ -84,6 +96,7 @@ class Stalls {
   std::mutex mutex_;
   std::condition_variable ended_;
   std::list<Phase::Entry> phases_;  // guarded by mutex_
+  std::vector<std::string> lines_;  // to be written; guarded by mutex_
   bool ending_ = false;             // guarded by mutex_
   std::thread thread_;
 };

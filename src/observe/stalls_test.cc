@@ -1,10 +1,14 @@
 #include "observe/stalls.h"
 
 #include <condition_variable>
+#include <csignal>
+#include <ctime>
 #include <functional>
 #include <mutex>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -79,6 +83,39 @@ TEST(Stalls, TheWatchdogGivesUpOnAnEngineThatIsStuck) {
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_THAT(log, HasSubstr("Soft watchdog timeout: "));
   EXPECT_THAT(log, HasSubstr("Watchdog timeout: "));
+}
+
+// A child lets the process go on after it has stopped itself.
+void stand_still(double seconds) {
+  const pid_t self = getpid();
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto whole = static_cast<time_t>(seconds);
+    timespec left{whole, static_cast<long>((seconds - static_cast<double>(whole)) * 1e9)};
+    while (nanosleep(&left, &left) != 0) {
+    }
+    kill(self, SIGCONT);
+    _exit(0);
+  }
+  ASSERT_GT(child, 0);
+  raise(SIGSTOP);
+  int status = 0;
+  waitpid(child, &status, 0);
+}
+
+TEST(Stalls, AProcessThatStoodStillHasNoStalls) {
+  bool gave_up = false;
+  testing::internal::CaptureStderr();
+  {
+    Stalls stalls({.warning_s = 0.4, .watchdog_s = 0.4, .held_up_s = 0.1},
+                  [&gave_up](const std::string&) { gave_up = true; });
+    const Stalls::Phase phase(&stalls, "http", "/slow");
+    stalls.engine_phase("step");
+    stand_still(0.8);
+    stalls.engine_phase(nullptr);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_FALSE(gave_up);
 }
 
 TEST(Stalls, AnIdleEngineIsNotStuck) {

@@ -106,6 +106,7 @@ enum class Finish : std::uint8_t { kNone, kStop, kLength, kAbort };
 // When things happened to a request: nanoseconds since the engine received it, -1 while they have
 // not.
 struct RequestTimes {
+  std::int64_t queued_ns = -1;       // it waited to run: its constraint, if any, was compiled
   std::int64_t started_ns = -1;      // it left the queue for its first step
   std::int64_t first_token_ns = -1;  // its first token was known
   std::int64_t told_ns = -1;         // this output was made

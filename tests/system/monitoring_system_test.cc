@@ -109,7 +109,13 @@ TEST(Metrics, CountWhatWasSent) {
   EXPECT_EQ(request("e2e_request_latency_seconds_count"), 4);
   EXPECT_EQ(request("prompt_tokens_histogram_sum"), 100);
   EXPECT_EQ(rank("sglang:queue_time_seconds_count"), 4);
+  EXPECT_EQ(request("num_retractions_count"), 4);
   EXPECT_EQ(rank("sglang:num_running_reqs"), 0);
+  for (const char* const name :
+       {"num_retracted_reqs", "num_paused_reqs", "num_running_reqs_offline_batch", "utilization",
+        "swa_token_usage", "mamba_usage", "grammar_compilation_time_seconds_count"}) {
+    EXPECT_EQ(rank(std::string("sglang:") + name), 0) << name;
+  }
   EXPECT_EQ(rank("sglang:num_queue_reqs"), 0);
   EXPECT_EQ(rank("sglang:token_usage"), 0);
   EXPECT_GT(rank("sglang:max_total_num_tokens"), 0);
@@ -123,6 +129,13 @@ TEST(Metrics, CountWhatWasSent) {
   const auto mode = [&](const std::string& name, const std::string& value) {
     return samples.at("sglang:" + name + ranks + ",mode=\"" + value + "\"}");
   };
+  for (const char* const stage : {"request_process", "prefill_waiting", "prefill_forward"}) {
+    EXPECT_EQ(samples.at("sglang:per_stage_req_latency_seconds_count" + ranks + ",stage=\"" +
+                         stage + "\"}"),
+              4)
+        << stage;
+  }
+  EXPECT_GE(samples.at(R"(sglang:func_latency_seconds_count{name="/generate"})"), 4);
   EXPECT_EQ(mode("realtime_tokens_total", "prefill_compute"), 100);
   EXPECT_EQ(mode("realtime_tokens_total", "decode"), 65);
   EXPECT_EQ(mode("cuda_graph_passes_total", "decode_none"), 61);
@@ -136,11 +149,64 @@ TEST(Metrics, CountWhatWasSent) {
       1);
   EXPECT_EQ(
       samples.at(
-          R"(sglang:prompt_tokens_histogram_bucket{model_name="fathom-tiny",engine_type="unified",le="10"})"),
+          R"(sglang:prompt_tokens_histogram_bucket{model_name="fathom-tiny",engine_type="unified",le="10.0"})"),
       3);
   EXPECT_THAT(response.body, Not(HasSubstr("e2e_request_latency_seconds_bucket{model_name="
-                                           "\"fathom-tiny\",engine_type=\"unified\",le=\"1\"}")));
+                                           "\"fathom-tiny\",engine_type=\"unified\",le=\"1.0\"}")));
   EXPECT_EQ(server.ask("/metrics/anything").status, 200);
+}
+
+// Sends one request with these custom labels.
+void send_labelled(ServerProcess& server, const std::string& labels) {
+  http::Request request;
+  request.method = "POST";
+  request.target = "/generate";
+  request.headers.add("Content-Type", "application/json");
+  request.headers.add("X-Who", labels);
+  request.body = generate_body(4, 2, false);
+  http::Client client({"127.0.0.1", server.port(), ""});
+  const Result<http::Response> response = client.send(request);
+  ASSERT_TRUE(response.ok());
+  EXPECT_EQ(response->status, 200);
+}
+
+std::vector<std::string> with_labels() {
+  return {"--enable-metrics",
+          "--skip-server-warmup",
+          "--tokenizer-metrics-allowed-custom-labels",
+          "team",
+          "tier",
+          "--tokenizer-metrics-custom-labels-header",
+          "x-who",
+          "--extra-metric-labels",
+          R"({"cluster":"c\"1"})"};
+}
+
+TEST(Metrics, HaveTheLabelsThatRequestsBring) {
+  ServerProcess server(FATHOM_PROGRAM, with_labels());
+  ASSERT_TRUE(server.wait_until_ready());
+  send_labelled(server, R"({"team":"blue","who":"nobody asked"})");
+  send_labelled(server, R"({"team":"blue","tier":3})");
+  send_labelled(server, R"({"team":"line\nbreak"})");
+  send_labelled(server, "no JSON");
+  EXPECT_EQ(server
+                .ask("/generate", R"({"input_ids":[5],"custom_labels":{"team":"blue"},)"
+                                  R"("sampling_params":{"max_new_tokens":2}})")
+                .status,
+            200);
+  std::map<std::string, double> samples = samples_of(server.ask("/metrics").body);
+  const auto requests = [&samples](const std::string& team, const std::string& tier) {
+    return samples.at(R"(sglang:num_requests_total{model_name="fathom-tiny",engine_type="unified",)"
+                      R"(cluster="c\"1",team=")" +
+                      team + R"(",tier=")" + tier + "\"}");
+  };
+  EXPECT_EQ(requests("blue", ""), 2);
+  EXPECT_EQ(requests("blue", "3"), 1);
+  EXPECT_EQ(requests("other", ""), 1);
+  EXPECT_EQ(requests("", ""), 1);
+  EXPECT_EQ(samples.at(R"(sglang:num_running_reqs{model_name="fathom-tiny",engine_type="unified",)"
+                       R"(cluster="c\"1",tp_rank="0",pp_rank="0",moe_ep_rank="0"})"),
+            0);
 }
 
 TEST(Metrics, TellOfRetractions) {
@@ -187,10 +253,12 @@ std::optional<double> query(std::uint16_t port, const std::string& expression) {
 
 TEST(Prometheus, ScrapesARunningServer) {
   ASSERT_TRUE(std::filesystem::exists(FATHOM_PROMETHEUS)) << "tools/run/prometheus.sh fetches it";
-  ServerProcess server(FATHOM_PROGRAM,
-                       {"--enable-metrics", "--collect-tokens-histogram", "--skip-server-warmup"});
+  std::vector<std::string> flags = with_labels();
+  flags.emplace_back("--collect-tokens-histogram");
+  ServerProcess server(FATHOM_PROGRAM, flags);
   ASSERT_TRUE(server.wait_until_ready());
   send_requests(server);
+  send_labelled(server, R"({"team":"a \"quoted\\ ünit"})");
   const Folder folder("prometheus");
   const std::string config = (folder.path() / "prometheus.yml").string();
   std::ofstream(config) << "global: {scrape_interval: 200ms}\n"
@@ -211,16 +279,18 @@ TEST(Prometheus, ScrapesARunningServer) {
   const auto deadline = Clock::now() + std::chrono::seconds(30);
   std::optional<double> requests;
   while (!requests && Clock::now() < deadline) {
-    requests = query(port, "sglang:num_requests_total{model_name=\"fathom-tiny\"}");
+    requests = query(port, "sglang:num_requests_total{model_name=\"fathom-tiny\",team=\"\"}");
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 
   ASSERT_TRUE(requests.has_value()) << prometheus.log();
   EXPECT_EQ(*requests, 4);
   EXPECT_EQ(query(port, "up"), 1);
-  EXPECT_EQ(query(port, "sum(sglang:generation_tokens_total)"), 65);
+  EXPECT_EQ(query(port, "sum(sglang:generation_tokens_total)"), 67);
+  EXPECT_EQ(query(port, R"(sglang:num_requests_total{team="a \"quoted\\ ünit"})"), 1);
+  EXPECT_EQ(query(port, "sum by (stage) (sglang:per_stage_req_latency_seconds_count)"), 5);
   EXPECT_EQ(query(port, "sglang:num_running_reqs{tp_rank=\"0\"}"), 0);
-  EXPECT_EQ(query(port, "sglang:time_to_first_token_seconds_count"), 4);
+  EXPECT_EQ(query(port, "sum(sglang:time_to_first_token_seconds_count)"), 5);
   // What a dashboard asks: a quantile of a histogram.
   EXPECT_GT(
       query(port,
