@@ -57,9 +57,11 @@ std::string large_schema() {
   std::string parts;
   for (int i = 0; i < 24; ++i) {
     const std::string n = std::to_string(i);
-    parts += (i > 0 ? "," : "") +
-             ("\"field_" + n + R"(":{"type":"object","properties":{"name_)" + n) +
-             R"(":{"type":"string","description":"what it is called"},"count":{"type":"integer",)" +
+    parts += i > 0 ? ",\"field_" : "\"field_";
+    parts += n;
+    parts += R"(":{"type":"object","properties":{"name_)";
+    parts += n;
+    parts += R"(":{"type":"string","description":"what it is called"},"count":{"type":"integer",)"
              R"("minimum":0},"state":{"enum":["new","open","done"]}},"required":["count"]})";
   }
   return R"({"type":"object","properties":{)" + parts + "}}";

@@ -10,10 +10,12 @@ Result<std::unique_ptr<grammar::Compiler>> make_grammar_compiler(
     const text::Tokenizer& tokenizer,
     std::int32_t vocab_size,
     std::span<const wire::TokenId> end_tokens,
+    int threads,
     std::function<void(std::chrono::nanoseconds)> on_compiled) {
   grammar::CompilerOptions options;
   options.on_compiled = std::move(on_compiled);
   options.vocab_size = vocab_size;
+  options.threads = threads;
   const std::int32_t tokens = std::min(tokenizer.vocab_size(), vocab_size);
   options.token_bytes.resize(static_cast<std::size_t>(tokens));
   for (wire::TokenId id = 0; id < tokens; ++id) {

@@ -18,6 +18,7 @@
 #include "app/answer_formats.h"
 #include "app/answer_grammar.h"
 #include "app/device_memory.h"
+#include "app/host_threads.h"
 #include "app/loaded_model.h"
 #include "app/loading.h"
 #include "app/monitoring.h"
@@ -224,7 +225,8 @@ Status Instance::State::load() {
     if (tokenizer->vocab_size() < vocab_size) options.first_unused_token = tokenizer->vocab_size();
     if (plan.grammars) {
       auto grammars = make_grammar_compiler(
-          *tokenizer, vocab_size, options.end_tokens, [this](std::chrono::nanoseconds took) {
+          *tokenizer, vocab_size, options.end_tokens, compile_threads(plan),
+          [this](std::chrono::nanoseconds took) {
             if (monitor->times == nullptr) return;
             monitor->times->on_grammar(static_cast<double>(took.count()) * 1e-9);
           });

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "app/backends.h"
+#include "app/host_threads.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -43,6 +44,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.prefix_cache = plan.cache.prefix_cache;
   options.eviction = plan.cache.evicts_least_used ? cache::Eviction::kLfu : cache::Eviction::kLru;
   options.overlap = plan.overlap_schedule;
+  options.mask_threads = mask_threads(plan);
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
   options.pad_graphs = plan.graphs.pads;
   return options;

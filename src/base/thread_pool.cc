@@ -77,13 +77,17 @@ class Patience {
 }  // namespace
 
 struct ThreadPool::State {
+  static constexpr unsigned kClosed = 1U << 31;
+
   std::mutex mutex;
   std::condition_variable wake;  // a new loop, or stop
   std::condition_variable done;  // the last worker left the loop
-  Loop loop;                     // written before `generation`; stable while working > 0
+  Loop loop;                     // changes while the loop is closed and no worker inside
   std::atomic<std::uint64_t> generation{0};  // counts loops; changes under mutex
-  std::atomic<int> working{0};               // workers still inside the loop
-  std::atomic<bool> stop{false};             // changes under mutex
+  // Workers inside the loop, and kClosed when it takes no more: a worker that gets no processor
+  // before the work is over is not waited for.
+  std::atomic<unsigned> inside{kClosed};
+  std::atomic<bool> stop{false};  // changes under mutex
   std::atomic<std::size_t> next{0};
   bool patient = false;
   Patience caller{false};
@@ -97,6 +101,22 @@ struct ThreadPool::State {
     }
   }
 
+  // False when the loop is closed.
+  bool enter() {
+    unsigned now = inside.load();
+    while ((now & kClosed) == 0) {
+      if (inside.compare_exchange_weak(now, now + 1)) return true;
+    }
+    return false;
+  }
+
+  void leave() {
+    if (inside.fetch_sub(1) != kClosed + 1) return;
+    // Under the lock, or a caller that is about to wait would miss it.
+    const std::lock_guard lock(mutex);
+    done.notify_one();
+  }
+
   void work(int worker) {
     std::uint64_t seen = 0;
     Patience patience(patient);
@@ -108,12 +128,9 @@ struct ThreadPool::State {
       }
       if (stop.load()) return;
       seen = generation.load();
+      if (!enter()) continue;  // the loop may be a later one than `seen`
       run(loop, worker);
-      if (working.fetch_sub(1) == 1) {
-        // Under the lock, or a caller that is about to wait would miss it.
-        const std::lock_guard lock(mutex);
-        done.notify_one();
-      }
+      leave();
     }
   }
 };
@@ -151,14 +168,15 @@ void ThreadPool::parallel_for(std::size_t count,
   const Loop loop{&body, count, grain};
   state_->loop = loop;
   state_->next.store(0, std::memory_order_relaxed);
-  state_->working = static_cast<int>(state_->workers.size());
+  state_->inside = 0;
   {
     const std::lock_guard lock(state_->mutex);
     ++state_->generation;
   }
   state_->wake.notify_all();
   state_->run(loop, 0);
-  const auto finished = [&] { return state_->working.load() == 0; };
+  if (state_->inside.fetch_or(State::kClosed) == 0) return;
+  const auto finished = [&] { return state_->inside.load() == State::kClosed; };
   if (state_->caller.look(finished)) return;
   std::unique_lock lock(state_->mutex);
   state_->done.wait(lock, finished);

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
+
 namespace fathom {
 namespace {
 
@@ -39,6 +41,32 @@ TEST(ThreadPool, NoTwoBodiesShareAWorkerAtATime) {
   }
 
   EXPECT_FALSE(shared);
+}
+
+void linger() {
+  const std::int64_t begin = now_ns();
+  while (now_ns() - begin < 30'000) {
+  }
+}
+
+// Threads that come too late for a loop may be in time for the next one.
+TEST(ThreadPool, ShortLoopsFollowEachOtherWithoutTakingEachOthersWork) {
+  for (const int threads : {2, 5}) {
+    ThreadPool pool(threads);
+    std::vector<std::size_t> runs(7, 0);
+    std::vector<std::size_t> expected(7, 0);
+
+    for (std::size_t repeat = 0; repeat < 3000; ++repeat) {
+      const std::size_t count = repeat % 8;
+      pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, int) {
+        if (repeat % 16 < 2) linger();  // now and then others come in time
+        for (std::size_t i = begin; i < end; ++i) runs[i] += repeat;
+      });
+      for (std::size_t i = 0; i < count; ++i) expected[i] += repeat;
+    }
+
+    EXPECT_EQ(runs, expected);
+  }
 }
 
 TEST(ThreadPool, CountsTheCaller) {

@@ -24,6 +24,8 @@ struct Sequence {
   std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
   std::int32_t pending = 0;           // of `tokens`
+  std::vector<wire::TokenId> drafts;  // guesses at what follows `tokens`
+  wire::DraftCounts draft_counts;
   std::int32_t computed = 0;          // cache rows that exist or are under way: tokens[0, computed)
   std::int32_t max_new_tokens = 1;    // the request's, shortened to context and pool; >= 1
   std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
@@ -62,6 +64,13 @@ struct Sequence {
     --pending;
     ++unpublished;
     if (adjustments.penalizes()) adjustments.add(token);
+  }
+  // A draft was right: `token` follows, and the row of the token before it is computed.
+  void tell_more(wire::TokenId token) {
+    tokens.push_back(token);
+    ++pending;
+    ++computed;
+    tell(token);
   }
 
   // The first row whose logits are wanted for the prompt's log-probabilities, or prompt_tokens - 1

@@ -60,8 +60,10 @@ wire::GenerateRequest constrained(std::int32_t length) {
 
 std::vector<wire::TokenOutput> answers_of(EngineRunner& engine, std::int32_t count) {
   std::vector<wire::RequestId> ids;
+  ids.reserve(static_cast<std::size_t>(count));
   for (std::int32_t i = 0; i < count; ++i) ids.push_back(engine.submit(constrained(30 + 3 * i)));
   std::vector<wire::TokenOutput> answers;
+  answers.reserve(ids.size());
   for (const wire::RequestId id : ids) answers.push_back(engine.wait(id));
   return answers;
 }

@@ -283,12 +283,16 @@ class ThreadedCompiler final : public Compiler {
 
 }  // namespace
 
+std::unique_ptr<Compiler> make_compiler(const CompilerOptions& options,
+                                        std::unique_ptr<Library> library) {
+  return std::make_unique<ThreadedCompiler>(options, std::move(library));
+}
+
 Result<std::unique_ptr<Compiler>> Compiler::create(CompilerOptions options) {
   Result<std::unique_ptr<Library>> library = Library::create(options);
   if (!library.ok()) return library.status();
   options.token_bytes = {};
-  return std::unique_ptr<Compiler>(
-      std::make_unique<ThreadedCompiler>(options, std::move(*library)));
+  return make_compiler(options, std::move(*library));
 }
 
 }  // namespace fathom::grammar

@@ -81,7 +81,7 @@ struct CompilerOptions {
   std::vector<std::string> token_bytes;
   std::int32_t vocab_size = 0;       // width of the logits
   std::vector<TokenId> stop_tokens;  // that end an answer
-  int threads = 1;                   // that compile
+  int threads = 1;                   // that compile, a source each
   std::size_t max_source_bytes = std::size_t{1} << 20;
   int max_depth = 64;                                // of brackets in a source
   std::size_t max_waiting = 1024;                    // sources that wait for a thread

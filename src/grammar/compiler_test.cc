@@ -1,11 +1,16 @@
 #include "grammar/compiler.h"
 
 #include <atomic>
+#include <future>
+#include <map>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "grammar/grammar_testing.h"
+#include "grammar/library.h"
 
 namespace fathom::grammar {
 namespace {
@@ -24,6 +29,19 @@ Source slow_source(int salt) {
   }
   return {Kind::kJsonSchema, text + "}}"};
 }
+
+// Its source "slow" takes until somebody lets it go on.
+class GatedLibrary final : public Library {
+ public:
+  explicit GatedLibrary(std::shared_future<void> gate) : gate_(std::move(gate)) {}
+  Result<Compiled> compile(const Source& source) const override {
+    if (source.text == "slow") gate_.wait();
+    return invalid_argument("compiled " + source.text);
+  }
+
+ private:
+  std::shared_future<void> gate_;
+};
 
 TEST(Compiler, RefusesAVocabularyThatDoesNotFit) {
   CompilerOptions options = byte_vocabulary();
@@ -90,6 +108,29 @@ TEST(Compiler, AsksForTheSameSourceAreOneCompilation) {
 
   EXPECT_EQ(done, 6);
   for (const auto& one : shared) EXPECT_EQ(*one->result(), *shared[0]->result());
+}
+
+TEST(Compiler, ASlowSourceHoldsUpNoQuickOne) {
+  std::promise<void> gate;
+  std::map<std::string, std::promise<void>> done;
+  for (const char* text : {"first", "second", "third"}) done[text] = {};
+  CompilerOptions options;
+  options.threads = 2;
+  const auto compiler =
+      make_compiler(options, std::make_unique<GatedLibrary>(gate.get_future().share()));
+  const auto slow = compiler->compile({Kind::kRegex, "slow"}, {});
+
+  std::vector<std::shared_ptr<Compilation>> quick;
+  quick.reserve(done.size());
+  for (auto& one : done) {
+    quick.push_back(
+        compiler->compile({Kind::kRegex, one.first}, [&one] { one.second.set_value(); }));
+  }
+  for (auto& one : done) {
+    EXPECT_EQ(one.second.get_future().wait_for(std::chrono::minutes(1)), std::future_status::ready);
+  }
+  EXPECT_FALSE(slow->done());
+  gate.set_value();
 }
 
 TEST(Compiler, RefusesMoreThanMayWait) {

@@ -25,6 +25,10 @@ class Library {
   virtual Result<Compiled> compile(const Source& source) const = 0;
 };
 
+// A compiler with a library of the caller's; Compiler::create() brings its own.
+std::unique_ptr<Compiler> make_compiler(const CompilerOptions& options,
+                                        std::unique_ptr<Library> library);
+
 // White space that a JSON grammar allows in one place, and before the value: enough to indent
 // by 19. Each one costs about 2 ms of compilation with a vocabulary of 129,280.
 constexpr int kMaxJsonBlanks = 20;

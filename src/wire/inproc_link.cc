@@ -36,6 +36,7 @@ void merge(TokenOutput& output, TokenOutput later) {
   output.cached_tokens = later.cached_tokens;
   output.retractions = later.retractions;
   output.times = later.times;
+  output.drafts = later.drafts;
 }
 
 }  // namespace

@@ -112,6 +112,14 @@ struct RequestTimes {
   std::int64_t told_ns = -1;         // this output was made
 };
 
+// Speculation so far. The rates that are made of these differ by what they count: see
+// docs/operations.md.
+struct DraftCounts {
+  std::int64_t steps = 0;     // that verified drafts
+  std::int64_t drafts = 0;    // verified
+  std::int64_t accepted = 0;  // of them
+};
+
 // News of one request.
 struct TokenOutput {
   RequestId id = 0;
@@ -126,6 +134,7 @@ struct TokenOutput {
   std::int32_t cached_tokens = 0;     // of the prompt, taken from the prefix cache
   std::int32_t retractions = 0;       // times the request gave its pages up and was computed again
   RequestTimes times;                 // so far
+  DraftCounts drafts;                 // so far
 };
 
 // What an engine has done since its start.
@@ -133,6 +142,7 @@ struct EngineTotals {
   std::int64_t prefill_tokens = 0;  // rows computed for prompts, again after a retraction
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
   std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
+  DraftCounts drafts;
   std::int64_t graph_passes = 0;    // steps with decode rows that ran as a captured graph …
   std::int64_t plain_passes = 0;    // … and that did not
   std::int64_t retracted_requests = 0;

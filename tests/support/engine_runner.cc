@@ -91,6 +91,7 @@ void EngineRunner::pump() {
     all.cached_tokens = output.cached_tokens;
     all.retractions = output.retractions;
     all.times = output.times;
+    all.drafts = output.drafts;
   }
 }
 
