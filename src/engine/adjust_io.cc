@@ -140,9 +140,9 @@ AdjustInputs AdjustInputs::fill(InputArena& arena,
     inputs.first_entry.host[i] = entry;
     const std::size_t own = adjustments.entries(each.forbids, each.drafts);
     if (own > 0) {
-      adjustments.write(forbids, each.drafts,
-                        {inputs.token.host + entry, inputs.count.host + entry,
-                         inputs.bias.host + entry});
+      adjustments.write(
+          forbids, each.drafts,
+          {inputs.token.host + entry, inputs.count.host + entry, inputs.bias.host + entry});
     }
     entry += static_cast<std::int32_t>(own);
   }

@@ -35,8 +35,8 @@ class Adjustments {
 
   // Whether tokens are forbidden when the answer has `generated` tokens.
   bool forbids(std::int32_t generated) const { return generated < min_new_tokens_; }
-  // Entries that write() writes; 0 when there is nothing to do, forbidding tokens included. `drafts`:
-  // tokens that the answer has besides, for this once.
+  // Entries that write() writes; 0 when there is nothing to do, forbidding tokens included.
+  // `drafts`: tokens that the answer has besides, for this once.
   std::size_t entries(bool forbidding, std::span<const wire::TokenId> drafts) const;
   void write(bool forbidding, std::span<const wire::TokenId> drafts, const EntryArrays& to) const;
 

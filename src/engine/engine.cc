@@ -18,6 +18,7 @@ std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& opt
   if (!options.prefix_cache) return std::nullopt;
   cache::RadixIndex::Options index;
   index.page_tokens = config::kPageTokens;
+  index.pairs = options.drafts > 0;
   index.eviction = options.eviction;
   index.seed = std::uint64_t{std::random_device()()} << 32U | std::random_device()();
   return index;
@@ -89,6 +90,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                             " tokens and a cache of " + std::to_string(store.pages()) +
                             " pages leave no room for a request");
   }
+  FATHOM_CHECK(options.drafts == 0 || !options.overlap);
   RunnerOptions runner_options;
   runner_options.max_rows = options.max_rows();
   runner_options.max_logit_rows = options.max_logit_rows();
@@ -97,6 +99,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.graph_batches = options.graph_batches;
   runner_options.pad_graphs = options.pad_graphs;
   runner_options.drawable_tokens = options.first_unused_token;
+  runner_options.drafts = options.drafts;
   runner_options.mask_threads = options.compiler != nullptr ? options.mask_threads : 1;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());

@@ -73,6 +73,7 @@ sched::SequenceView Engine::State::view_of(const Sequence& sequence) const {
   view.pages = static_cast<std::int32_t>(sequence.pages.size());
   view.remaining = sequence.max_new_tokens - sequence.generated();
   view.first_logit_row = first_logit_row(sequence);
+  view.drafts = std::min(static_cast<std::int32_t>(sequence.drafts.size()), view.remaining - 1);
   return view;
 }
 
@@ -114,7 +115,8 @@ sched::StepPlan Engine::State::plan() {
   budget.chunk_tokens = options.chunk_tokens;
   budget.max_prefill_tokens = options.max_prefill_tokens;
   budget.max_prefill_requests = options.max_prefill_requests;
-  budget.max_logit_rows = options.max_logit_rows();
+  budget.max_logit_rows = options.planned_logit_rows();
+  budget.max_drafts = options.drafts;
   budget.reserve_ratio = reserve.ratio();
   budget.reserve_clip = options.reserve_clip;
   return sched::plan_step(views, budget);
@@ -139,8 +141,9 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
     each.first = rows.first;
     each.rows = rows.rows;
     each.logit_rows = rows.logit_rows;
-    each.draws = rows.first + rows.rows == sequence.known();
-    each.decodes = each.draws && rows.rows == 1 && sequence.generated() > 0;
+    each.drafts = rows.drafts;
+    each.draws = rows.completes;
+    each.decodes = each.rows == each.draws_of() && sequence.generated() > 0;
     work.push_back(std::move(each));
   }
   return work;
@@ -197,7 +200,7 @@ void Engine::State::foresee(const std::vector<Work>& work) {
       continue;
     }
     Sequence& sequence = *unfinished->second;
-    sequence.computed = each.first + each.rows;
+    sequence.computed = each.first + each.rows - each.drafts;
     // Answers are found when they are over.
     if (!each.decodes) offer(sequence);
     if (sequence.request.logprobs.wanted) {

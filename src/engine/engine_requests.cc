@@ -92,6 +92,7 @@ void Engine::State::abort_all(const Status& why) {
 void Engine::State::let_go(Sequence& sequence, std::int32_t tokens) {
   pages.offer(sequence, tokens);
   pages.release(sequence);
+  sequence.drafts.clear();
   if (sequence.slot >= 0) free_slots.push_back(sequence.slot);
   sequence.slot = -1;
 }
@@ -111,6 +112,7 @@ void Engine::State::publish(Sequence& sequence, wire::Finish finish, const Statu
   output.cached_tokens = std::max(0, sequence.cached_tokens);
   output.retractions = sequence.retractions;
   output.times = sequence.times;
+  output.drafts = sequence.draft_counts;
   output.times.told_ns = now_ns() - sequence.received_ns;
   sequence.unpublished = 0;
   outputs.push_back(std::move(output));
@@ -155,8 +157,8 @@ void Engine::State::record(const Work& done, WorkResult result) {
   // It ended while this step was under way: the step before had drawn its last token.
   if (unfinished == sequences.end()) return;
   Sequence& sequence = *unfinished->second;
+  const std::size_t told = result.logprobs.size() - result.tokens.size();
   if (sequence.request.logprobs.wanted) {
-    const std::size_t told = result.logprobs.size() - (done.draws ? 1 : 0);
     for (std::size_t i = 0; i < told; ++i) {
       sequence.prompt_logprobs.push_back(std::move(result.logprobs[i]));
     }
@@ -166,13 +168,29 @@ void Engine::State::record(const Work& done, WorkResult result) {
     finish(sequence.request.id, wire::Finish::kLength, {});
     return;
   }
-  sequence.tell(result.token);
+  if (done.drafts > 0) {
+    ++sequence.draft_counts.steps;
+    sequence.draft_counts.drafts += done.drafts;
+    sequence.draft_counts.accepted += std::ssize(result.tokens) - 1;
+  }
+  sequence.drafts = std::move(result.drafts);
+  for (std::size_t i = 0; i < result.tokens.size() && !sequence.ended; ++i) {
+    if (sequence.request.logprobs.wanted) {
+      sequence.logprobs.push_back(std::move(result.logprobs[told + i]));
+    }
+    take_token(sequence, result.tokens[i], /*behind_draft=*/i > 0);
+  }
+}
+
+void Engine::State::take_token(Sequence& sequence, wire::TokenId token, bool behind_draft) {
+  if (behind_draft) {
+    sequence.tell_more(token);
+  } else {
+    sequence.tell(token);
+  }
   if (sequence.told() == 1) sequence.times.first_token_ns = now_ns() - sequence.received_ns;
   ++load.generated_tokens;
-  if (sequence.request.logprobs.wanted) {
-    sequence.logprobs.push_back(std::move(result.logprobs.back()));
-  }
-  if (const Status status = advance_constraint(sequence, result.token); !status.ok()) {
+  if (const Status status = advance_constraint(sequence, token); !status.ok()) {
     finish(sequence.request.id, wire::Finish::kAbort, status);
     return;
   }

@@ -78,6 +78,8 @@ struct Engine::State {
   // What is known of a step before its results: rows that it computes, tokens that it draws.
   void foresee(const std::vector<Work>& work);
   void record(const Work& done, WorkResult result);
+  // The answer goes on, perhaps to its end.
+  void take_token(Sequence& sequence, wire::TokenId token, bool behind_draft);
 
   void at(const char* phase) const {
     if (options.on_phase) options.on_phase(phase);

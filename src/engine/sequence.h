@@ -26,9 +26,9 @@ struct Sequence {
   std::int32_t pending = 0;           // of `tokens`
   std::vector<wire::TokenId> drafts;  // guesses at what follows `tokens`
   wire::DraftCounts draft_counts;
-  std::int32_t computed = 0;          // cache rows that exist or are under way: tokens[0, computed)
-  std::int32_t max_new_tokens = 1;    // the request's, shortened to context and pool; >= 1
-  std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
+  std::int32_t computed = 0;        // cache rows that exist or are under way: tokens[0, computed)
+  std::int32_t max_new_tokens = 1;  // the request's, shortened to context and pool; >= 1
+  std::int32_t scored = 0;          // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
   std::int32_t slot = -1;            // row of the page table while running, else -1
   std::int64_t admission = 0;        // its number among all, while running

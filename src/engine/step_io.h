@@ -25,9 +25,10 @@ struct LogitRow {
 struct LogitRows {
   std::vector<LogitRow> rows;
   std::int64_t drawing = 0;
-  bool scored = false;     // whether log-probabilities are wanted of any
-  std::int32_t top = 0;    // the most top log-probabilities that one wants
-  std::int32_t asked = 0;  // the most tokens that one asks for
+  std::int64_t drawers = 0;  // works that draw
+  bool scored = false;       // whether log-probabilities are wanted of any
+  std::int32_t top = 0;      // the most top log-probabilities that one wants
+  std::int32_t asked = 0;    // the most tokens that one asks for
   std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
 };
 // `drawable`: tokens that a top log-probability may be of.
@@ -65,6 +66,8 @@ class PageTable {
 struct StepInputs {
   std::int64_t rows = 0;
   std::int64_t logit_row_count = 0;
+  std::int64_t drawers = 0;
+  bool drafts = false;
 
   Input<std::int32_t> ids;
   Input<std::int32_t> positions;
@@ -78,6 +81,11 @@ struct StepInputs {
   Input<std::int32_t> sample;
   Input<std::int32_t> drawn_position;
 
+  // For the draft layer, where there is one.
+  Input<std::int32_t> next_ids;    // [rows]: the token after each row's, or the code of a draw
+  Input<std::int32_t> first_draw;  // [drawers + 1]
+  Input<std::int32_t> draft;       // [logit rows]: what the row after each draw's was computed with
+
   Input<std::int32_t> known_token;  // of the logit rows that do not draw
   Input<std::int32_t> asked;        // [logit rows, asked]
   Input<std::int32_t> cell;         // of the page table, that change
@@ -86,9 +94,17 @@ struct StepInputs {
   // Largest sizes of the arrays above, in bytes.
   static std::size_t bytes(const RunnerOptions& options);
 
+  // Sizes of the first arrays.
+  struct Sizes {
+    std::int64_t rows = 0;
+    std::int64_t logit_rows = 0;
+    std::int64_t drawers = 0;
+    bool drafts = false;
+  };
   // Takes the first arrays. Equal sizes give equal views.
-  static StepInputs lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows);
+  static StepInputs lay_out(InputArena& arena, const Sizes& sizes);
   void fill(std::span<const Work> work, const LogitRows& chosen);
+  void fill_drafts(std::span<const Work> work, const LogitRows& chosen);
   // The arrays after them.
   // Log-probabilities are made of the tokens below `drawable`; the others are taken out here, and
   // StepOutputs::read() tells -infinity for them.
@@ -103,12 +119,15 @@ struct StepInputs {
 struct StepOutputs {
   Buffer buffer;
   std::int32_t* token = nullptr;  // [logit rows]
+  std::int32_t* draft = nullptr;  // [drafts of a sequence, drawers]
   float* logprob = nullptr;
   std::int32_t* top_ids = nullptr;  // [logit rows, top]
   float* top_logprobs = nullptr;
   float* asked_logprobs = nullptr;  // [logit rows, asked]
 
-  static Result<StepOutputs> create(Device& device, std::int64_t max_logit_rows);
+  static Result<StepOutputs> create(Device& device, const RunnerOptions& options);
+  // Tokens and drafts of each work. `drafts`: the most of one.
+  void read_draws(std::int32_t drafts, StepResult& result) const;
   // Log-probabilities of logit row `index`, as its request wants them.
   wire::PositionLogprobs read(const Work& work,
                               const LogitRows& chosen,

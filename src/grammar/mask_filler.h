@@ -11,9 +11,9 @@ namespace fathom::grammar {
 
 // One answer's masks: of its next token, and of those behind drafts of it.
 struct MaskRows {
-  Matcher* matcher = nullptr;         // left as it was
-  std::span<const TokenId> drafts;    // mask i is of the token behind the first i of them
-  std::span<std::uint32_t> masks;     // 1 + drafts, mask_words(vocab_size) each
+  Matcher* matcher = nullptr;       // left as it was
+  std::span<const TokenId> drafts;  // mask i is of the token behind the first i of them
+  std::span<std::uint32_t> masks;   // 1 + drafts, mask_words(vocab_size) each
   // fill() tells: the masks that it wrote; the drafts behind are not allowed, or behind the end.
   std::size_t filled = 0;
   std::uint32_t forbids = 0;  // bit i: mask i has a token that is not allowed

@@ -31,6 +31,7 @@ struct Case {
   bool overlap;
   bool prefix_cache;
   cache::Eviction eviction;
+  std::int32_t drafts;
 };
 
 constexpr std::int32_t kVocab = 512;
@@ -123,6 +124,7 @@ class EngineEquality : public testing::TestWithParam<Case> {
     options.engine.overlap = crowded && GetParam().overlap;
     options.engine.prefix_cache = crowded && GetParam().prefix_cache;
     options.engine.eviction = GetParam().eviction;
+    options.engine.drafts = crowded ? GetParam().drafts : 0;
     return options;
   }
   static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
@@ -173,11 +175,13 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   int cut_short = 0;
   int retractions = 0;
   std::int64_t cached = 0;
+  std::int64_t accepted = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     SCOPED_TRACE("request " + std::to_string(i));
     const wire::TokenOutput output = engine.wait(ids[i]);
     retractions += output.retractions;
     cached += output.cached_tokens;
+    accepted += output.drafts.accepted;
     if (output.finish == Finish::kAbort) {
       ++cut_short;
       EXPECT_TRUE(aborted[i]) << output.error.message();
@@ -202,6 +206,8 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   } else {
     EXPECT_EQ(cached, 0);
   }
+  RecordProperty("drafts accepted", std::to_string(accepted));
+  EXPECT_EQ(accepted > 0, GetParam().drafts > 0);
   RecordProperty("cached", std::to_string(cached));
   RecordProperty("aborted", cut_short);
   RecordProperty("retractions", retractions);
@@ -211,11 +217,11 @@ INSTANTIATE_TEST_SUITE_P(
     Checkpoints,
     EngineEquality,
     testing::Values(Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false, false,
-                         cache::Eviction::kLru},
-                    Case{"MicroBf16Prefixes", "micro-bf16", config::KvCacheDType::kAuto, 1, false,
-                         true, cache::Eviction::kLru},
+                         cache::Eviction::kLru, 0},
                     Case{"MicroBf16Fp8CacheTwoThreadsOverlappingPrefixes", "micro-bf16",
-                         config::KvCacheDType::kF8E4M3, 2, true, true, cache::Eviction::kLfu}),
+                         config::KvCacheDType::kF8E4M3, 2, true, true, cache::Eviction::kLfu, 0},
+                    Case{"MicroBf16PrefixesDrafts", "micro-bf16", config::KvCacheDType::kAuto, 1,
+                         false, true, cache::Eviction::kLru, 1}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace
