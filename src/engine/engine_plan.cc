@@ -142,6 +142,7 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
     each.rows = rows.rows;
     each.logit_rows = rows.logit_rows;
     each.drafts = rows.drafts;
+    each.pages = static_cast<std::int32_t>(sequence.pages.size());
     each.draws = rows.completes;
     each.decodes = each.rows == each.draws_of() && sequence.generated() > 0;
     work.push_back(std::move(each));

@@ -24,7 +24,8 @@ struct Slot {
   std::unique_ptr<Event> done;
   std::vector<Work> work;
   LogitRows chosen;
-  bool graph = false;  // whether it ran as one
+  std::int64_t drawers = 0;  // works that draw; of a graph, as many as it has
+  bool graph = false;        // whether it ran as one
 };
 
 // A captured step of some requests that decode: the model as far as its logits, and what the draft
@@ -79,6 +80,9 @@ struct Runner::State {
   Buffer last_row;        // i32 [logit rows]: the last row of use of each
   Buffer drafted;         // i32 [drafts, logit rows], flat
   Buffer draft_log_sum;   // f32 [logit rows]
+  Buffer chain_position;  // i32 [logit rows]
+  Buffer chain_sequence;  // i32 [logit rows]
+  Buffer chain_hidden;    // f32 or bf16 [logit rows, hidden], flat
 
   std::array<Slot, kMaxUnderWay> slots;
   std::size_t next_slot = 0;
@@ -100,6 +104,13 @@ struct Runner::State {
   Result<model::StepOutput> compute(const StepInputs& inputs, const model::Batch& batch);
   // The same of the draft layer, whose input are the step's draws.
   Status draft(const StepInputs& inputs, model::Batch batch, const TensorView& hidden);
+  Status chain(const StepInputs& inputs, model::Batch batch, TensorView hidden);
+  // The best token of each row of the draft layer's logits becomes draft number `draft`.
+  void guess(const TensorView& logits, std::int32_t draft);
+  TensorView drafted_tokens(std::int32_t draft, std::int64_t drawers) const {
+    return drafted.view(DType::kI32, {drawers},
+                        static_cast<std::size_t>(draft * drawers) * sizeof(std::int32_t));
+  }
   void adjust(Slot& slot, const TensorView& logits);
   void sample(const StepInputs& inputs, const TensorView& logits, std::int64_t drawing);
   void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
@@ -157,12 +168,53 @@ Status Runner::State::draft(const StepInputs& inputs,
   batch.logit_rows = accept.last;
   const Result<model::StepOutput> output = model.draft(*stream, batch, hidden, store);
   FATHOM_RETURN_IF_ERROR(output.status());
+  guess(output->logits, 0);
+  return options.drafts > 1 ? chain(inputs, batch, output->hidden) : Status();
+}
+
+void Runner::State::guess(const TensorView& logits, std::int32_t draft) {
+  const std::int64_t drawers = logits.shape[0];
   ops::ArgmaxArgs best;
-  best.logits = output->logits.columns(0, drawable());
-  best.token = drafted.view(DType::kI32, {inputs.drawers});
-  best.log_sum = draft_log_sum.view(DType::kF32, {inputs.drawers});
+  best.logits = logits.columns(0, drawable());
+  best.token = drafted_tokens(draft, drawers);
+  best.log_sum = draft_log_sum.view(DType::kF32, {drawers});
   require_valid(best);
   ops.argmax(*stream, best);
+}
+
+// One draft after the other, each of the one before and of the draft layer's own hidden state.
+// Their rows are provisional: the next step writes those of the tokens that stay.
+Status Runner::State::chain(const StepInputs& inputs, model::Batch batch, TensorView hidden) {
+  const std::int64_t drawers = inputs.drawers;
+  if (drawers == 0) return {};
+  ops::FollowRowsArgs follow;
+  follow.from = batch.logit_rows;
+  follow.position = inputs.positions.view;
+  follow.sequence = inputs.sequences.view;
+  follow.end = inputs.page_end.view;
+  follow.next_position = chain_position.view(DType::kI32, {drawers});
+  follow.next_sequence = chain_sequence.view(DType::kI32, {drawers});
+  const TensorView first = chain_hidden.view(hidden.dtype, {drawers, hidden.shape[1]});
+  const ops::GatherRowsArgs gather{hidden, follow.from, first};
+  require_valid(gather);
+  ops.gather_rows(*stream, gather);
+  hidden = first;
+  batch.tokens.positions = follow.next_position;
+  batch.tokens.sequences = follow.next_sequence;
+  batch.logit_rows = inputs.drawer.view;
+  batch.segments = {};
+  const std::int32_t last_position = batch.max_position;
+  for (std::int32_t draft = 1; draft < options.drafts; ++draft) {
+    follow.ahead = draft;
+    require_valid(follow);
+    ops.follow_rows(*stream, follow);
+    batch.ids = drafted_tokens(draft - 1, drawers);
+    batch.max_position = std::min(last_position + draft, options.context_tokens - 1);
+    const Result<model::StepOutput> output = model.draft(*stream, batch, hidden, store);
+    FATHOM_RETURN_IF_ERROR(output.status());
+    guess(output->logits, draft);
+    hidden = output->hidden;
+  }
   return {};
 }
 
@@ -267,7 +319,7 @@ void Runner::State::download_results(const Slot& slot) {
   const StepOutputs& to = slot.outputs;
   const std::int64_t rows = chosen.count();
   download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
-  if (options.drafts > 0) download(drafted, to.draft, chosen.drawers);
+  if (options.drafts > 0) download(drafted, to.draft, options.drafts * slot.drawers);
   if (!chosen.scored) return;
   download(logprob, to.logprob, rows);
   download(top_ids, to.top_ids, rows * chosen.top);
@@ -344,6 +396,10 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   Buffer last_row = allocate(drafters);
   Buffer drafted = allocate(drafters * static_cast<std::size_t>(options.drafts));
   Buffer draft_log_sum = allocate(drafters);
+  const std::size_t chains = options.drafts > 1 ? logit_rows : 0;
+  Buffer chain_position = allocate(chains);
+  Buffer chain_sequence = allocate(chains);
+  Buffer chain_hidden = allocate(chains * static_cast<std::size_t>(config.hidden_size));
   FATHOM_RETURN_IF_ERROR(failed.in("the engine's step buffers"));
   auto state = std::unique_ptr<State>(new State{config,
                                                 model,
@@ -364,6 +420,9 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 std::move(last_row),
                                                 std::move(drafted),
                                                 std::move(draft_log_sum),
+                                                std::move(chain_position),
+                                                std::move(chain_sequence),
+                                                std::move(chain_hidden),
                                                 {},
                                                 0,
                                                 0,
@@ -446,6 +505,7 @@ Status Runner::begin(std::vector<Work> work) {
     sizes.drawers = pair->batch;
   }
 
+  slot.drawers = sizes.drawers;
   state.arena.begin(slot.inputs);
   StepInputs inputs = StepInputs::lay_out(state.arena, sizes);
   inputs.fill(slot.work, chosen);
@@ -513,7 +573,7 @@ Result<StepResult> Runner::collect() {
   result.work = std::move(slot.work);
   result.results.resize(result.work.size());
   const LogitRows& chosen = slot.chosen;
-  slot.outputs.read_draws(state.options.drafts, result);
+  slot.outputs.read_draws(state.options.drafts, slot.drawers, result);
   if (!chosen.scored) return result;
   // Known positions come before the drawn ones: the rows that draw are read last.
   const auto tell = [&](std::int64_t index) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <string>
 
 namespace fathom::engine {
@@ -51,7 +52,7 @@ std::size_t StepInputs::bytes(const RunnerOptions& options) {
   const std::size_t rows = InputArena::bytes_for(options.max_rows);
   const std::size_t logit_rows = InputArena::bytes_for(options.max_logit_rows + 1);
   const std::size_t row_arrays = options.drafts > 0 ? 4 : 3;
-  const std::size_t logit_row_arrays = options.drafts > 0 ? 12 : 10;  // `seed` counts twice
+  const std::size_t logit_row_arrays = options.drafts > 0 ? 14 : 10;  // `seed` counts twice
   return row_arrays * rows + logit_row_arrays * logit_rows +
          InputArena::bytes_for(std::int64_t{options.max_logit_rows} * kMaxAskedLogprobs) +
          2 * InputArena::bytes_for(options.page_table_cells());
@@ -80,6 +81,8 @@ StepInputs StepInputs::lay_out(InputArena& arena, const Sizes& sizes) {
   inputs.next_ids = arena.take<std::int32_t>(rows);
   inputs.first_draw = arena.take<std::int32_t>(sizes.drawers + 1);
   inputs.draft = arena.take<std::int32_t>(logit_rows);
+  inputs.page_end = arena.take<std::int32_t>(sizes.drawers);
+  inputs.drawer = arena.take<std::int32_t>(sizes.drawers);
   return inputs;
 }
 
@@ -127,8 +130,10 @@ void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
 void StepInputs::fill_drafts(std::span<const Work> work, const LogitRows& chosen) {
   std::fill_n(next_ids.host, rows, 0);
   std::fill_n(draft.host, logit_row_count, -1);
+  std::fill_n(page_end.host, drawers, 0);
+  std::iota(drawer.host, drawer.host + drawers, 0);
   std::int32_t drawn = 0;
-  std::int64_t drawer = 0;
+  std::int64_t at = 0;
   for (const Work& each : work) {
     const Sequence& sequence = *each.sequence;
     for (std::int32_t i = 0; i < each.rows; ++i) {
@@ -137,11 +142,12 @@ void StepInputs::fill_drafts(std::span<const Work> work, const LogitRows& chosen
           draws ? Runner::code_of_drawn(drawn++) : token_at(sequence, each.first + i + 1);
     }
     if (!each.draws) continue;
-    first_draw.host[drawer++] = drawn - each.draws_of();
+    page_end.host[at] = each.page_end();
+    first_draw.host[at++] = drawn - each.draws_of();
     std::copy_n(sequence.drafts.begin(), each.drafts, draft.host + drawn - each.draws_of());
   }
-  FATHOM_CHECK(drawn == chosen.drawing && drawer == chosen.drawers);
-  for (; drawer <= drawers; ++drawer) first_draw.host[drawer] = drawn++;  // padding draws, too
+  FATHOM_CHECK(drawn == chosen.drawing && at == chosen.drawers);
+  for (; at <= drawers; ++at) first_draw.host[at] = drawn++;  // padding draws, too
 }
 
 void StepInputs::take_scores(InputArena& arena,
@@ -196,9 +202,7 @@ Result<StepOutputs> StepOutputs::create(Device& device, const RunnerOptions& opt
   return outputs;
 }
 
-void StepOutputs::read_draws(std::int32_t drafts, StepResult& result) const {
-  std::int64_t drawers = 0;
-  for (const Work& each : result.work) drawers += each.draws ? 1 : 0;
+void StepOutputs::read_draws(std::int32_t drafts, std::int64_t drawers, StepResult& result) const {
   std::int64_t draw = 0;
   std::int64_t drawer = 0;
   for (std::size_t i = 0; i < result.work.size(); ++i) {
@@ -212,7 +216,11 @@ void StepOutputs::read_draws(std::int32_t drafts, StepResult& result) const {
     }
     made.tokens.assign(token + draw, token + draw + right + 1);
     draw += each.draws_of();
-    for (std::int32_t k = 0; k < drafts; ++k) made.drafts.push_back(draft[k * drawers + drawer]);
+    // Those past the pages were made of nothing.
+    const std::int32_t last = each.first + each.rows - 1 - (each.drafts - right);
+    for (std::int32_t k = 0; k < drafts && (k == 0 || last + k < each.page_end()); ++k) {
+      made.drafts.push_back(draft[k * drawers + drawer]);
+    }
     ++drawer;
   }
 }

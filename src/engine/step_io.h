@@ -85,6 +85,8 @@ struct StepInputs {
   Input<std::int32_t> next_ids;    // [rows]: the token after each row's, or the code of a draw
   Input<std::int32_t> first_draw;  // [drawers + 1]
   Input<std::int32_t> draft;       // [logit rows]: what the row after each draw's was computed with
+  Input<std::int32_t> page_end;    // [drawers]: positions from here on have no page
+  Input<std::int32_t> drawer;      // [drawers]: 0, 1, 2 …
 
   Input<std::int32_t> known_token;  // of the logit rows that do not draw
   Input<std::int32_t> asked;        // [logit rows, asked]
@@ -119,15 +121,15 @@ struct StepInputs {
 struct StepOutputs {
   Buffer buffer;
   std::int32_t* token = nullptr;  // [logit rows]
-  std::int32_t* draft = nullptr;  // [drafts of a sequence, drawers]
+  std::int32_t* draft = nullptr;  // [drafts of a sequence, StepInputs::drawers]
   float* logprob = nullptr;
   std::int32_t* top_ids = nullptr;  // [logit rows, top]
   float* top_logprobs = nullptr;
   float* asked_logprobs = nullptr;  // [logit rows, asked]
 
   static Result<StepOutputs> create(Device& device, const RunnerOptions& options);
-  // Tokens and drafts of each work. `drafts`: the most of one.
-  void read_draws(std::int32_t drafts, StepResult& result) const;
+  // Tokens and drafts of each work. `drafts`: the most of one; `drawers`: the width of `draft`.
+  void read_draws(std::int32_t drafts, std::int64_t drawers, StepResult& result) const;
   // Log-probabilities of logit row `index`, as its request wants them.
   wire::PositionLogprobs read(const Work& work,
                               const LogitRows& chosen,

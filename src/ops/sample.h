@@ -92,6 +92,22 @@ struct AcceptDraftsArgs {
 };
 Status validate(const AcceptDraftsArgs& args);
 
+// Rows that go on from other rows of a step, for drafts that are made of drafts:
+//
+//   next_sequence[i] = sequence[from[i]]
+//   next_position[i] = position[from[i]] + ahead, or -1 (padding) when that is not below end[i], or
+//                      position[from[i]] is padding
+struct FollowRowsArgs {
+  TensorView from;           // [count] i32, each in [0, rows)
+  TensorView position;       // [rows] i32 >= -1
+  TensorView sequence;       // [rows] i32
+  TensorView end;            // [count] i32: positions from here on have no page
+  TensorView next_position;  // [count] i32, out
+  TensorView next_sequence;  // [count] i32, out
+  std::int32_t ahead = 1;
+};
+Status validate(const FollowRowsArgs& args);
+
 // Log-probabilities of log softmax(logits / temperature), before any filter: of one token a row, of
 // the most probable ones, and of tokens asked for. Greedy rows count as temperature 1. None is
 // above 0. A token whose logit is -infinity has -infinity; a row that holds a NaN or whose largest

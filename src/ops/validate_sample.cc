@@ -64,6 +64,18 @@ Status validate(const AcceptDraftsArgs& args) {
                           " sequences");
 }
 
+Status validate(const FollowRowsArgs& args) {
+  OneDType numbers = integers();
+  Dim count("count");
+  Dim rows("rows");
+  FATHOM_RETURN_IF_ERROR(match(args.from, "from", {&count}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.sequence, "sequence", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.end, "end", {&count}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.next_position, "next_position", {&count}, numbers));
+  return match(args.next_sequence, "next_sequence", {&count}, numbers);
+}
+
 Status validate(const AdjustLogitsArgs& args) {
   constexpr std::int64_t kWordBits = 32;
   OneDType numbers = integers();

@@ -115,8 +115,11 @@ class Checks {
       require(rows->drafts == 0 || plan_.retract.empty(), "drafts retract nobody", sequence.id);
       require(rows->completes == (end == sequence.known), "the last row completes", sequence.id);
       require(rows->admitted != sequence.running, "what waited is admitted", sequence.id);
+      const std::int32_t ahead =
+          rows->drafts > 0 ? std::min(rows->drafts + budget_.max_drafts - 1, sequence.remaining - 1)
+                           : 0;
       require(sequence.pages + rows->new_pages ==
-                  std::max<std::int64_t>(sequence.pages, pages_for(sequence.known + rows->drafts)),
+                  std::max<std::int64_t>(sequence.pages, pages_for(sequence.known + ahead)),
               "a sequence that is computed holds the pages of its known tokens", sequence.id);
     }
   }

@@ -46,7 +46,13 @@ class Planning {
   std::int64_t known_pages(const SequenceView& sequence) const {
     return std::max<std::int64_t>(sequence.pages, pages_for(sequence.known));
   }
-  // Of those, without what older ones hold.
+  // With those of drafts, this step's and the ones that it makes.
+  std::int64_t draft_pages(const SequenceView& sequence) const {
+    const std::int64_t ahead =
+        std::min(sequence.drafts + budget_.max_drafts - 1, sequence.remaining - 1);
+    return std::max(known_pages(sequence), pages_for(sequence.known + ahead));
+  }
+  // Of its known tokens, without what older ones hold.
   std::int64_t added_pages(const SequenceView& sequence) const {
     return known_pages(sequence) - sequence.shared;
   }
@@ -132,8 +138,7 @@ void Planning::add(const SequenceView& sequence, const Share& share) {
   rows.id = sequence.id;
   rows.first = sequence.computed;
   rows.rows = share.rows;
-  const std::int64_t pages =
-      std::max(known_pages(sequence), pages_for(std::int64_t{sequence.known} + share.drafts));
+  const std::int64_t pages = share.drafts > 0 ? draft_pages(sequence) : known_pages(sequence);
   rows.new_pages = static_cast<std::int32_t>(pages - sequence.pages);
   rows.logit_rows = share.logit_rows;
   rows.admitted = !sequence.running;
@@ -153,8 +158,7 @@ void Planning::plan_decode() {
 
 bool Planning::drafts_fit(const SequenceView& sequence) {
   if (sequence.drafts == 0 || !plan_.retract.empty()) return false;
-  const std::int64_t more = std::max<std::int64_t>(
-      0, pages_for(std::int64_t{sequence.known} + sequence.drafts) - known_pages(sequence));
+  const std::int64_t more = draft_pages(sequence) - known_pages(sequence);
   if (pages_ + more > budget_.pages) return false;
   pages_ += more;
   return true;
@@ -214,7 +218,7 @@ std::int64_t Planning::reserved_pages(const SequenceView& sequence,
 
 bool Planning::fits(const SequenceView& candidate, const Share& share) {
   const std::int64_t growth = steps_to_token(candidate, share) * (1 + budget_.max_drafts) +
-                              budget_.max_drafts + budget_.page_tokens;
+                              2 * budget_.max_drafts + budget_.page_tokens;
   if (growth != reserved_growth_) {  // one value for all that complete in this step
     reserved_growth_ = growth;
     reserved_ = 0;

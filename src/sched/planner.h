@@ -80,6 +80,8 @@ struct StepPlan {
 // - Decode. Every running sequence that needs just one more row takes part in every step. These
 //   rows are beside the limits of prompt rows. The rows of its drafts are beside all limits: it has
 //   all of them or none, the older sequence first, where pages are left and nothing is retracted.
+//   Its pages then reach max_drafts - 1 rows further, for drafts that are made of drafts, but not
+//   past what it may generate.
 // - Prompt rows go to running sequences, then to waiting ones, the older first: as many as
 //   min(chunk_tokens, max_prefill_tokens), max_prefill_requests and the logit rows that decode
 //   leaves allow. Prompts are cut anywhere, so every step is filled and no prompt is too long.

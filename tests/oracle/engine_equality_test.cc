@@ -221,7 +221,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"MicroBf16Fp8CacheTwoThreadsOverlappingPrefixes", "micro-bf16",
                          config::KvCacheDType::kF8E4M3, 2, true, true, cache::Eviction::kLfu, 0},
                     Case{"MicroBf16PrefixesDrafts", "micro-bf16", config::KvCacheDType::kAuto, 1,
-                         false, true, cache::Eviction::kLru, 1}),
+                         false, true, cache::Eviction::kLru, 1},
+                    Case{"MicroBf16Fp8CacheTwoThreadsPrefixesChains", "micro-bf16",
+                         config::KvCacheDType::kF8E4M3, 2, false, true, cache::Eviction::kLru, 4}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace

@@ -21,4 +21,19 @@ void accept_drafts(CpuStream& /*stream*/, const ops::AcceptDraftsArgs& args) {
   }
 }
 
+void follow_rows(CpuStream& /*stream*/, const ops::FollowRowsArgs& args) {
+  const auto* from = args.from.row<const std::int32_t>(0);
+  const auto* position = args.position.row<const std::int32_t>(0);
+  const auto* sequence = args.sequence.row<const std::int32_t>(0);
+  const auto* end = args.end.row<const std::int32_t>(0);
+  auto* next_position = args.next_position.row<std::int32_t>(0);
+  auto* next_sequence = args.next_sequence.row<std::int32_t>(0);
+  for (std::int64_t i = 0; i < args.from.shape[0]; ++i) {
+    FATHOM_CHECK(from[i] >= 0 && from[i] < args.position.shape[0]);
+    const std::int32_t at = position[from[i]];
+    next_position[i] = at >= 0 && at + args.ahead < end[i] ? at + args.ahead : -1;
+    next_sequence[i] = sequence[from[i]];
+  }
+}
+
 }  // namespace fathom::cpu

@@ -40,5 +40,21 @@ TEST(AcceptDrafts, NobodyIsANoOp) {
   accept_drafts(stream, args);
 }
 
+TEST(FollowRows, GoAheadAsFarAsThereArePages) {
+  CpuStream stream(1);
+  HostTensor from = ints({3, 0, 2, 1, 3});
+  HostTensor position = ints({10, -1, 63, 7});
+  HostTensor sequence = ints({5, 0, 2, 9});
+  HostTensor end = ints({64, 64, 64, 64, 9});
+  HostTensor next_position(DType::kI32, {5});
+  HostTensor next_sequence(DType::kI32, {5});
+
+  follow_rows(stream, {from.view(), position.view(), sequence.view(), end.view(),
+                       next_position.view(), next_sequence.view(), 2});
+
+  EXPECT_EQ(next_position.content(), ints({9, 12, -1, -1, -1}).content());
+  EXPECT_EQ(next_sequence.content(), ints({9, 5, 2, 0, 9}).content());
+}
+
 }  // namespace
 }  // namespace fathom::cpu

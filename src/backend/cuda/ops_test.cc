@@ -390,6 +390,21 @@ TEST_F(CudaOps, AcceptedDrafts) {
   expect_equal(last, "last");
 }
 
+TEST_F(CudaOps, RowsThatFollow) {
+  Twin from = integers({5}, {3, 0, 2, 1, 3});
+  Twin position = integers({4}, {10, -1, 63, 7});
+  Twin sequence = integers({4}, {5, 0, 2, 9});
+  Twin end = integers({5}, {64, 64, 64, 64, 9});
+  Twin next_position = poisoned(DType::kI32, {5});
+  Twin next_sequence = poisoned(DType::kI32, {5});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.follow_rows(s, {view(from), view(position), view(sequence), view(end), view(next_position),
+                        view(next_sequence), 2});
+  });
+  expect_equal(next_position, "positions");
+  expect_equal(next_sequence, "sequences");
+}
+
 TEST_F(CudaOps, SelectionOfManyEqualScores) {
   Twin scores = normal(DType::kF32, {3, 9000});
   for (float& score : scores.as<float>())
