@@ -24,6 +24,7 @@ class Sink final : public http::Exchange {
     piece_ = std::move(piece);
     return true;
   }
+  void on_sent(std::function<void()> sent) override { sent(); }
   void finish() override {}
   void on_gone(std::function<void()> /*gone*/) override {}
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,6 +28,10 @@ struct AnswerOptions {
   std::shared_ptr<const Json::Array> tools;  // null: none
   // The answer ends behind its first complete call (parallel_tool_calls: false).
   bool one_call = false;
+  std::string rid;  // for the log
+  // Whether the log has heard that an expression was given up: once for all samples. Null where
+  // there are no expressions.
+  std::shared_ptr<std::atomic_flag> told_given_up;
 
   // Whether the node process may end the answer before the engine does: then it has to see tokens
   // as they come.

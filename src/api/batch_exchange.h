@@ -51,6 +51,7 @@ class BatchExchange final : public http::Exchange {
   void respond(http::Response response) override;
   void start(http::Response response) override;
   bool write(std::string piece) override;
+  void on_sent(std::function<void()> sent) override { sent(); }
   void finish() override;
   void on_gone(std::function<void()> gone) override;
 

@@ -1,25 +1,19 @@
 #include "api/batch_files.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
 
+#include "api/durable_file.h"
 #include "base/check.h"
 
 namespace fathom::api {
 
 namespace {
-
-Status failure(const std::string& path, std::string_view what) {
-  const std::error_code error(errno, std::generic_category());
-  return {Code::kUnavailable,
-          "'" + path + "' cannot be " + std::string(what) + ": " + error.message()};
-}
 
 // Whether the text is the beginning of a line of results, or a longer one begins with it.
 bool is_begun_result(std::string_view text) {
@@ -31,7 +25,7 @@ bool is_begun_result(std::string_view text) {
 
 Result<LineFile> LineFile::open(const std::string& path) {
   std::FILE* const file = std::fopen(path.c_str(), "rbe");
-  if (file == nullptr) return failure(path, "read");
+  if (file == nullptr) return file_failure(path, "read");
   struct stat facts {};
   if (fstat(fileno(file), &facts) == 0 && S_ISDIR(facts.st_mode)) {
     static_cast<void>(std::fclose(file));
@@ -54,26 +48,72 @@ Result<std::optional<std::string_view>> LineFile::next() {
                               " is longer than " + std::to_string(kMaxBatchLineBytes) + " bytes");
     }
   }
-  if (std::ferror(file_.get()) != 0) return failure(path_, "read");
+  if (std::ferror(file_.get()) != 0) return file_failure(path_, "read");
   if (!whole_ && line_.empty()) return std::optional<std::string_view>();
   ++number_;
   offset_ += static_cast<std::int64_t>(line_.size()) + (whole_ ? 1 : 0);
   return std::optional<std::string_view>(line_);
 }
 
-Result<ResultFile> ResultFile::open(const std::string& path, bool ordered) {
+Result<ResultFile> ResultFile::open(const std::string& path, const ResultFileOptions& options) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (descriptor < 0) return failure(path, "written");
-  ResultFile file(path, descriptor, ordered);
+  if (descriptor < 0) return file_failure(path, "written");
+  ResultFile file(path, descriptor, options.ordered);
   struct stat facts {};
   if (fstat(descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
     return invalid_argument("'" + path + "' is no ordinary file");
   }
-  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  struct stat named {};
+  // One that drops results may have put another file in this one's place meanwhile.
+  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 || ::stat(path.c_str(), &named) != 0 ||
+      named.st_ino != facts.st_ino || named.st_dev != facts.st_dev) {
     return Status(Code::kUnavailable, "'" + path + "' is being written by another run");
   }
   FATHOM_RETURN_IF_ERROR(file.read_answered());
+  if (options.drop_failed && file.answered_.failed > 0) FATHOM_RETURN_IF_ERROR(file.drop_failed());
   return file;
+}
+
+Status ResultFile::copy_succeeded(int descriptor) const {
+  Result<LineFile> lines = LineFile::open(path_);
+  FATHOM_RETURN_IF_ERROR(lines.status());
+  while (true) {
+    const Result<std::optional<std::string_view>> line = lines->next();
+    FATHOM_RETURN_IF_ERROR(line.status());
+    if (!line->has_value()) return {};
+    const Result<BatchResult> result = parse_batch_result(**line);
+    FATHOM_RETURN_IF_ERROR(result.status());
+    if (!result->succeeded) continue;
+    if (!write_all(descriptor, std::string(**line) + '\n')) return file_failure(path_, "copied");
+  }
+}
+
+Status ResultFile::drop_failed() {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path_, error);
+  struct stat facts {};
+  if (error) return {Code::kUnavailable, "'" + path_ + "' cannot be found: " + error.message()};
+  if (fstat(descriptor_, &facts) != 0) return file_failure(path_, "read");
+  const std::string part = real.string() + ".part";
+  const int descriptor = ::open(part.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
+                                facts.st_mode & 0777U);
+  if (descriptor < 0) return file_failure(part, "written");
+  Status status = copy_succeeded(descriptor);
+  if (status.ok() && (flock(descriptor, LOCK_EX | LOCK_NB) != 0 || fsync(descriptor) != 0 ||
+                      ::rename(part.c_str(), real.c_str()) != 0)) {
+    status = file_failure(part, "put in the place of the results");
+  }
+  if (!status.ok()) {
+    ::close(descriptor);
+    ::unlink(part.c_str());
+    return status;
+  }
+  ::close(std::exchange(descriptor_, descriptor));  // its lock was needed until now
+  const std::int64_t dropped = answered_.failed;
+  answered_ = {};
+  answered_.dropped = dropped;
+  FATHOM_RETURN_IF_ERROR(sync_folder(real.parent_path()));
+  return read_answered();
 }
 
 ResultFile::ResultFile(ResultFile&& other) noexcept
@@ -98,7 +138,7 @@ Status ResultFile::read_answered() {
     FATHOM_RETURN_IF_ERROR(line.status());
     if (!line->has_value()) return {};
     if (!lines->whole() && is_begun_result(**line)) {  // a write that was interrupted
-      if (ftruncate(descriptor_, before) != 0) return failure(path_, "cut");
+      if (ftruncate(descriptor_, before) != 0) return file_failure(path_, "cut");
       return {};
     }
     const Result<BatchResult> result = parse_batch_result(**line);
@@ -119,14 +159,8 @@ Status ResultFile::read_answered() {
 Status ResultFile::write(std::string line) {
   FATHOM_RETURN_IF_ERROR(failed_);
   line += '\n';
-  std::string_view rest = line;
-  while (!rest.empty()) {
-    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return failed_ = failure(path_, "written");
-    rest.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
+  if (!write_all(descriptor_, line)) failed_ = file_failure(path_, "written");
+  return failed_;
 }
 
 Status ResultFile::add(std::int64_t index, std::string line) {
@@ -142,8 +176,8 @@ Status ResultFile::add(std::int64_t index, std::string line) {
 }
 
 Status ResultFile::close() {
-  if (fsync(descriptor_) != 0) return failure(path_, "kept");
-  return {};
+  if (fsync(descriptor_) != 0) return file_failure(path_, "kept");
+  return sync_folder(std::filesystem::path(path_).parent_path());
 }
 
 }  // namespace fathom::api

@@ -53,10 +53,18 @@ struct AnsweredLines {
   std::unordered_set<std::int64_t> numbers;  // of lines without an id
   std::int64_t succeeded = 0;
   std::int64_t failed = 0;
+  std::int64_t dropped = 0;  // failed ones that are answered no more (ResultFileOptions)
 
   bool contains(const std::string& custom_id, std::int64_t number) const {
     return custom_id.empty() ? numbers.contains(number) : ids.contains(custom_id);
   }
+};
+
+struct ResultFileOptions {
+  bool ordered = false;  // results are kept until those of all lines before them are written
+  // Results that are no success leave the file at once, so that their lines are not answered. It is
+  // replaced as a whole: a crash leaves it with or without them.
+  bool drop_failed = false;
 };
 
 // The file of results. Each result is one write of a whole line, so that what an interrupted run
@@ -66,9 +74,8 @@ struct AnsweredLines {
 class ResultFile {
  public:
   // Opens or makes the file and reads what it answers. kUnavailable when another run writes to it
-  // or the system refuses; kInvalidArgument when it holds something else than results. `ordered`:
-  // results are kept until those of all lines before them are written.
-  static Result<ResultFile> open(const std::string& path, bool ordered);
+  // or the system refuses; kInvalidArgument when it holds something else than results.
+  static Result<ResultFile> open(const std::string& path, const ResultFileOptions& options);
   ~ResultFile();
   ResultFile(ResultFile&& other) noexcept;
   ResultFile& operator=(ResultFile&&) = delete;
@@ -80,13 +87,15 @@ class ResultFile {
   Status add(std::int64_t index, std::string line);
   // Results that wait for earlier ones.
   std::size_t waiting() const { return waiting_.size(); }
-  // To the disk.
+  // What was written is on the disk, and so is the file's name.
   Status close();
 
  private:
   ResultFile(std::string path, int descriptor, bool ordered)
       : path_(std::move(path)), descriptor_(descriptor), ordered_(ordered) {}
   Status read_answered();
+  Status drop_failed();
+  Status copy_succeeded(int descriptor) const;
   Status write(std::string line);
 
   std::string path_;

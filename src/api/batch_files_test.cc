@@ -58,7 +58,7 @@ TEST_F(BatchFiles, WhatCannotBeReadIsNamed) {
 TEST_F(BatchFiles, AnInterruptedRunGoesOn) {
   write(result("a") + "\n" + batch_error_line("r", "", 3, "invalid_line", "no") + "\n" +
         result("b").substr(0, 10));
-  Result<ResultFile> file = ResultFile::open(path_, false);
+  Result<ResultFile> file = ResultFile::open(path_, {});
   ASSERT_TRUE(file.ok()) << file.status().message();
   EXPECT_TRUE(file->answered().contains("a", 1));
   EXPECT_FALSE(file->answered().contains("b", 2));
@@ -71,15 +71,41 @@ TEST_F(BatchFiles, AnInterruptedRunGoesOn) {
   EXPECT_THAT(read(), testing::StartsWith(result("a") + "\n"));
 }
 
+TEST_F(BatchFiles, FailuresLeaveTheFileWhenAskedFor) {
+  const std::string kept = result("a") + "\n" + result("d") + "\n";
+  write(result("a") + "\n" + batch_error_line("r", "", 3, "invalid_line", "no") + "\n" +
+        batch_answer_line("r", "b", 500, "", "{}") + "\n" + result("d") + "\n" +
+        result("e").substr(0, 10));
+  std::filesystem::permissions(path_, std::filesystem::perms(0640));
+  {
+    Result<ResultFile> file = ResultFile::open(path_, {.drop_failed = true});
+    ASSERT_TRUE(file.ok()) << file.status().message();
+    EXPECT_EQ(file->answered().dropped, 2);
+    EXPECT_EQ(file->answered().succeeded, 2);
+    EXPECT_EQ(file->answered().failed, 0);
+    EXPECT_TRUE(file->answered().contains("a", 1));
+    EXPECT_FALSE(file->answered().contains("b", 2));
+    EXPECT_FALSE(file->answered().contains("", 3));
+    EXPECT_EQ(read(), kept);
+    EXPECT_THAT(ResultFile::open(path_, {}).status().message(), HasSubstr("another run"));
+    ASSERT_TRUE(file->add(0, result("b")).ok());
+    ASSERT_TRUE(file->close().ok());
+  }
+  EXPECT_EQ(read(), kept + result("b") + "\n");
+  EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms(0640));
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".part"));
+  EXPECT_EQ(ResultFile::open(path_, {.drop_failed = true})->answered().dropped, 0);
+}
+
 TEST_F(BatchFiles, TwoRunsDoNotWriteOneFile) {
-  const Result<ResultFile> first = ResultFile::open(path_, false);
+  const Result<ResultFile> first = ResultFile::open(path_, {});
   ASSERT_TRUE(first.ok());
-  EXPECT_THAT(ResultFile::open(path_, false).status().message(), HasSubstr("another run"));
+  EXPECT_THAT(ResultFile::open(path_, {}).status().message(), HasSubstr("another run"));
 }
 
 TEST_F(BatchFiles, AnotherKindOfFileIsLeftAlone) {
   write("{\"precious\":1}\n");
-  const Result<ResultFile> file = ResultFile::open(path_, false);
+  const Result<ResultFile> file = ResultFile::open(path_, {});
   ASSERT_FALSE(file.ok());
   EXPECT_THAT(file.status().message(), HasSubstr("line 1"));
   EXPECT_EQ(read(), "{\"precious\":1}\n");
@@ -88,13 +114,13 @@ TEST_F(BatchFiles, AnotherKindOfFileIsLeftAlone) {
 TEST_F(BatchFiles, SoIsOneWithoutAnEndOfLine) {
   for (const std::string text : {R"({"custom_id":"a","url":"/generate","body":{}})", "notes"}) {
     write(text);
-    EXPECT_EQ(ResultFile::open(path_, false).status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(ResultFile::open(path_, {}).status().code(), Code::kInvalidArgument);
     EXPECT_EQ(read(), text);
   }
 }
 
 TEST_F(BatchFiles, OrderIsKeptWhenAskedFor) {
-  Result<ResultFile> file = ResultFile::open(path_, true);
+  Result<ResultFile> file = ResultFile::open(path_, {.ordered = true});
   ASSERT_TRUE(file.ok());
   ASSERT_TRUE(file->add(2, "c").ok());
   ASSERT_TRUE(file->add(1, "b").ok());

@@ -13,10 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "api/batch_run.h"
 #include "api/file_store.h"
 #include "base/json.h"
 #include "base/status.h"
-#include "http/server.h"
 
 namespace fathom::api {
 
@@ -34,8 +34,7 @@ struct BatchOptions {
 // Threads: any.
 class Batches {
  public:
-  // Answers one request as if a client had sent it; never waits.
-  using Send = std::function<void(http::Request, std::shared_ptr<http::Exchange>)>;
+  using Send = BatchSend;
 
   // `files` outlives this, and so does what `send` uses.
   Batches(FileStore& files, Send send, const BatchOptions& options);
@@ -61,17 +60,17 @@ class Batches {
 
  private:
   struct Batch;
-  class Run;
 
   void work();
   // The oldest that is not finished.
   std::shared_ptr<Batch> next();
   void run(const std::shared_ptr<Batch>& batch);
-  Status validate(Batch& batch);
+  Status prepare(Batch& batch);
+  Status answer_lines(Batch& batch);
+  void fail(Batch& batch, const Status& status);
   Status make_room();
   Status keep(const Batch& batch);
   void set_status(Batch& batch, std::string_view status, std::string_view time_name);
-  void wake();
 
   FileStore& files_;
   const Send send_;

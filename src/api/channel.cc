@@ -32,14 +32,18 @@ void Channel::respond(http::Response response) {
   exchange_->respond(std::move(response));
 }
 
+void Channel::start(http::Response response) {
+  count(response.status);
+  allow_origin(response);
+  exchange_->start(std::move(response));
+}
+
 void Channel::start_events(std::string events, std::string_view type) {
   http::Response response;
-  count(response.status);
   response.headers.add("Content-Type", std::string(type));
   response.headers.add("Cache-Control", "no-cache");
-  allow_origin(response);
   response.body = std::move(events);
-  exchange_->start(std::move(response));
+  start(std::move(response));
 }
 
 http::Response preflight_response(const http::Request& request) {

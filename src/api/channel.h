@@ -29,10 +29,13 @@ class Channel {
           ResponseCounts counts = {});
 
   void respond(http::Response response);
+  // Starts a stream; its body is the first piece.
+  void start(http::Response response);
   // Starts a stream of this media type with its first events.
   void start_events(std::string events, std::string_view type = kEventStream);
-  // False when the peer is gone.
+  // The other members are those of http::Exchange. False when the peer is gone.
   bool write(std::string events) { return exchange_->write(std::move(events)); }
+  void on_sent(std::function<void()> sent) { exchange_->on_sent(std::move(sent)); }
   void finish() { exchange_->finish(); }
   void on_gone(std::function<void()> gone) { exchange_->on_gone(std::move(gone)); }
 

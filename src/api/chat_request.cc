@@ -82,7 +82,7 @@ std::optional<Refusal> prepare_conversation(Core& core,
                                             ChatRequest request,
                                             Prepared& out,
                                             std::shared_ptr<const AnswerOptions>& options) {
-  auto answer = std::make_shared<AnswerOptions>(request.sampling.answer_options());
+  auto answer = std::make_shared<AnswerOptions>(request.sampling.answer_options(request.id));
   if (const Status status = check_tools(request.tools); !status.ok()) {
     return Refusal::semantic(status.message());
   }

@@ -18,20 +18,32 @@ Prompt encode(const Core& core, const std::string& text) {
   return core.tokenizer->encode(text, {.add_special_tokens = true});
 }
 
+// Prompts and what `echo` shows of them: the text as it was sent, of ids the text without special
+// tokens; all of it also where the prompt is cut, as SGLang shows it.
+struct Prompts {
+  bool echo = false;
+  std::vector<Prompt> ids;
+  std::vector<std::string> echoes;  // none without `echo`
+};
+
 // One element of a list of prompts: a text or a list of ids.
 std::optional<Refusal> read_prompt(const Core& core,
                                    const Json& value,
                                    const std::string& name,
-                                   std::vector<Prompt>& out) {
+                                   Prompts& out) {
   if (const std::string* text = value.as_string()) {
-    out.push_back(encode(core, *text));
+    out.ids.push_back(encode(core, *text));
+    if (out.echo) out.echoes.push_back(*text);
     return std::nullopt;
   }
-  return read_token_ids(value, name, core.options.vocab_size, out.emplace_back());
+  Prompt& ids = out.ids.emplace_back();
+  if (auto refusal = read_token_ids(value, name, core.options.vocab_size, ids)) return refusal;
+  if (out.echo) out.echoes.push_back(core.tokenizer->decode(ids, /*skip_special_tokens=*/true));
+  return std::nullopt;
 }
 
 // A text, a list of texts, a list of ids or a list of lists of ids.
-std::optional<Refusal> read_prompts(const Core& core, const Json& body, std::vector<Prompt>& out) {
+std::optional<Refusal> read_prompts(const Core& core, const Json& body, Prompts& out) {
   const Json* value = body.find_set("prompt");
   if (value == nullptr) return Refusal::shape("prompt: is missing");
   const Json::Array* elements = value->as_array();
@@ -69,32 +81,30 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
   const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs);
   facts.logprobs = top.has_value();
   facts.top_logprobs = top.value_or(0) > 0;
-  const bool echo = fields.boolean("echo", false);
+  Prompts prompts;
+  prompts.echo = fields.boolean("echo", false);
   if (!fields.text("suffix", "").empty()) {
     fields.refuse(Refusal::semantic(
         "suffix: this model has no form of prompts with a text behind the gap; send none"));
   }
   if (fields.refusal()) return fields.refusal();
 
-  std::vector<Prompt> prompts;
-  std::vector<std::string> echoes;
   if (auto refusal = read_prompts(core, body, prompts)) return refusal;
-  const auto options = std::make_shared<const AnswerOptions>(sampling.answer_options());
-  for (Prompt& prompt : prompts) {
-    if (echo) echoes.push_back(core.tokenizer->decode(prompt, sampling.skip_special_tokens));
+  const auto options = std::make_shared<const AnswerOptions>(sampling.answer_options(facts.id));
+  for (Prompt& prompt : prompts.ids) {
     auto logprobs =
         answer_logprobs(facts.logprobs, static_cast<std::int32_t>(top.value_or(0)), prompt.size());
-    if (echo) logprobs.prompt_start = 0;
+    if (prompts.echo) logprobs.prompt_start = 0;
     if (auto refusal = add_prompt(core, out, facts.id, std::move(prompt), sampling, logprobs,
                                   options->ends_by_text())) {
       return refusal;
     }
   }
-  facts.prompts = static_cast<std::uint32_t>(prompts.size());
+  facts.prompts = static_cast<std::uint32_t>(prompts.ids.size());
   out.rids = {facts.id};
   out.stream = facts.stream;
   out.reply = std::make_unique<CompletionReply>(std::move(facts), *core.tokenizer, options,
-                                                std::move(echoes));
+                                                std::move(prompts.echoes));
   return std::nullopt;
 }
 

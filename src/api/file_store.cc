@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "api/core.h"
+#include "api/durable_file.h"
 #include "api/json_writer.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -24,15 +25,38 @@ constexpr std::string_view kRecordEnd = ".json";
 constexpr std::int64_t kMaxRecordBytes = 1 << 20;
 constexpr std::size_t kMaxNameBytes = 255;
 
-Status failure(const std::filesystem::path& path, std::string_view what) {
-  const std::error_code error(errno, std::generic_category());
-  return {Code::kUnavailable,
-          "'" + path.string() + "' cannot be " + std::string(what) + ": " + error.message()};
-}
-
 bool is_name(std::string_view name, std::string_view prefix) {
   if (!name.starts_with(prefix) || name.size() != prefix.size() + 24) return false;
   return name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
+}
+
+// The names of the records in a folder that begin with `prefix`, without their end.
+Result<std::vector<std::string>> names_of_records(const std::filesystem::path& folder,
+                                                  std::string_view prefix) {
+  std::vector<std::string> names;
+  std::error_code error;
+  // Not a range: going on to the next entry would throw.
+  std::filesystem::directory_iterator entry(folder, error);
+  while (!error && entry != std::filesystem::directory_iterator()) {
+    std::string name = entry->path().filename();
+    if (name.ends_with(kRecordEnd)) {
+      name.resize(name.size() - kRecordEnd.size());
+      if (is_name(name, prefix)) names.push_back(std::move(name));
+    }
+    entry.increment(error);
+  }
+  if (error) {
+    return Status(Code::kUnavailable,
+                  "'" + folder.string() + "' cannot be read: " + error.message());
+  }
+  return names;
+}
+
+Result<Json> read_record(const std::filesystem::path& folder, const std::string& name) {
+  const Result<std::string> text =
+      read_small_file(folder / (name + std::string(kRecordEnd)), kMaxRecordBytes);
+  FATHOM_RETURN_IF_ERROR(text.status());
+  return parse_json(*text);
 }
 
 void append_facts(JsonWriter& writer, const StoredFile& file) {
@@ -95,10 +119,11 @@ Status FileStore::open_locked(bool make) {
       return {Code::kUnavailable, "the folder of stored files '" + folder_.string() +
                                       "' (--file-storage-path) cannot be made: " + error.message()};
     }
+    FATHOM_RETURN_IF_ERROR(sync_folder(std::filesystem::path(folder_).parent_path()));
   }
   const std::filesystem::path lock = folder_ / "lock";
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0) return failure(lock, "opened");
+  if (lock_ < 0) return file_failure(lock, "opened");
   if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     ::close(std::exchange(lock_, -1));
     return {Code::kUnavailable, "another server uses the folder of stored files '" +
@@ -115,14 +140,10 @@ Status FileStore::open_locked(bool make) {
 }
 
 Status FileStore::read_folder() {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    std::string name = entry.path().filename();
-    if (!name.ends_with(kRecordEnd)) continue;
-    name.resize(name.size() - kRecordEnd.size());
-    if (!is_name(name, kFilePrefix)) continue;
-    const Result<std::string> text = read_small_file(entry.path(), kMaxRecordBytes);
-    const Result<Json> json = text.ok() ? parse_json(*text) : Result<Json>(text.status());
+  const Result<std::vector<std::string>> names = names_of_records(folder_, kFilePrefix);
+  FATHOM_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names) {
+    const Result<Json> json = read_record(folder_, name);
     std::optional<StoredFile> file = json.ok() ? read_facts(*json, name) : std::nullopt;
     std::error_code missing;
     const auto bytes = std::filesystem::file_size(folder_ / name, missing);
@@ -134,30 +155,7 @@ Status FileStore::read_folder() {
     bytes_ += file->bytes;
     files_.emplace(name, std::move(*file));
   }
-  if (error) {
-    return {Code::kUnavailable, "'" + folder_.string() + "' cannot be read: " + error.message()};
-  }
   return {};
-}
-
-Status FileStore::write_whole(const std::string& name, std::string_view text) {
-  const std::filesystem::path path = folder_ / name;
-  const std::filesystem::path part = folder_ / (name + ".part");
-  const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (descriptor < 0) return failure(part, "written");
-  Status status;
-  while (!text.empty() && status.ok()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written >= 0) {
-      text.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno != EINTR) {
-      status = failure(part, "written");
-    }
-  }
-  ::close(descriptor);
-  if (status.ok() && ::rename(part.c_str(), path.c_str()) != 0) status = failure(path, "written");
-  if (!status.ok()) ::unlink(part.c_str());
-  return status;
 }
 
 Status FileStore::put(const StoredFile& file) {
@@ -166,7 +164,7 @@ Status FileStore::put(const StoredFile& file) {
   writer.begin_object();
   append_facts(writer, file);
   writer.end_object();
-  return write_whole(file.id + std::string(kRecordEnd), record);
+  return write_whole_file(folder_ / (file.id + std::string(kRecordEnd)), record);
 }
 
 Result<StoredFile> FileStore::add(std::string_view filename,
@@ -185,7 +183,7 @@ Result<StoredFile> FileStore::add(std::string_view filename,
   StoredFile file{random_name(kFilePrefix), std::string(filename.substr(0, kMaxNameBytes)),
                   std::string(purpose.substr(0, kMaxNameBytes)), bytes,
                   static_cast<std::int64_t>(unix_time_s())};
-  FATHOM_RETURN_IF_ERROR(write_whole(file.id, content));
+  FATHOM_RETURN_IF_ERROR(write_whole_file(path(file.id), content));
   if (Status status = put(file); !status.ok()) {
     ::unlink(path(file.id).c_str());
     return status;
@@ -232,13 +230,11 @@ Result<std::optional<StoredFile>> FileStore::find(const std::string& id) {
   return std::optional<StoredFile>(found->second);
 }
 
-Result<std::string> FileStore::content(const std::string& id) {
-  {
-    const std::lock_guard guard(mutex_);
-    FATHOM_RETURN_IF_ERROR(open_locked(false));
-    if (!files_.contains(id)) return invalid_argument("there is no file " + id);
-  }
-  return read_small_file(path(id), limits_.max_bytes);
+Result<StoredContent> FileStore::content(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  FATHOM_RETURN_IF_ERROR(open_locked(false));
+  if (!files_.contains(id)) return invalid_argument("there is no file " + id);
+  return StoredContent::open(path(id));
 }
 
 Result<bool> FileStore::remove(const std::string& id) {
@@ -247,8 +243,8 @@ Result<bool> FileStore::remove(const std::string& id) {
   const auto found = files_.find(id);
   if (found == files_.end()) return false;
   const std::filesystem::path record = folder_ / (id + std::string(kRecordEnd));
-  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return failure(record, "deleted");
-  if (::unlink(path(id).c_str()) != 0 && errno != ENOENT) return failure(path(id), "deleted");
+  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return file_failure(record, "deleted");
+  if (::unlink(path(id).c_str()) != 0 && errno != ENOENT) return file_failure(path(id), "deleted");
   bytes_ -= found->second.bytes;
   files_.erase(found);
   return true;
@@ -257,14 +253,14 @@ Result<bool> FileStore::remove(const std::string& id) {
 Status FileStore::put_record(const std::string& name, const Json& value) {
   const std::lock_guard guard(mutex_);
   FATHOM_RETURN_IF_ERROR(open_locked(true));
-  return write_whole(name + std::string(kRecordEnd), to_json(value));
+  return write_whole_file(folder_ / (name + std::string(kRecordEnd)), to_json(value));
 }
 
 Status FileStore::remove_record(const std::string& name) {
   const std::lock_guard guard(mutex_);
   FATHOM_RETURN_IF_ERROR(open_locked(false));
   const std::filesystem::path record = folder_ / (name + std::string(kRecordEnd));
-  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return failure(record, "deleted");
+  if (::unlink(record.c_str()) != 0 && errno != ENOENT) return file_failure(record, "deleted");
   return {};
 }
 
@@ -273,23 +269,15 @@ Result<std::map<std::string, Json>> FileStore::records(std::string_view prefix) 
   FATHOM_RETURN_IF_ERROR(open_locked(false));
   std::map<std::string, Json> records;
   if (!opened_) return records;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    std::string name = entry.path().filename();
-    if (!name.ends_with(kRecordEnd)) continue;
-    name.resize(name.size() - kRecordEnd.size());
-    if (!is_name(name, prefix)) continue;
-    const Result<std::string> text = read_small_file(entry.path(), kMaxRecordBytes);
-    Result<Json> json = text.ok() ? parse_json(*text) : Result<Json>(text.status());
+  Result<std::vector<std::string>> names = names_of_records(folder_, prefix);
+  FATHOM_RETURN_IF_ERROR(names.status());
+  for (std::string& name : *names) {
+    Result<Json> json = read_record(folder_, name);
     if (json.ok()) {
       records.emplace(std::move(name), std::move(*json));
     } else {
       log_warning("record " + name + " cannot be read: " + json.status().message());
     }
-  }
-  if (error) {
-    return Status(Code::kUnavailable,
-                  "'" + folder_.string() + "' cannot be read: " + error.message());
   }
   return records;
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/stored_content.h"
 #include "base/json.h"
 #include "base/status.h"
 
@@ -30,7 +31,8 @@ struct FileStoreLimits {
 
 // Files that clients uploaded and that batches wrote, in a folder: ID holds a content, ID.json what
 // is known of it, and records of other things lie beside them. The folder is made when the first
-// file is stored; one that exists is read when the store is first used.
+// file is stored; one that exists is read when the store is first used. What was stored is on the
+// disk before its caller hears of it.
 //
 // Threads: any.
 class FileStore {
@@ -53,7 +55,7 @@ class FileStore {
   Status resize(const std::string& id);
   Result<std::vector<StoredFile>> list();
   Result<std::optional<StoredFile>> find(const std::string& id);
-  Result<std::string> content(const std::string& id);
+  Result<StoredContent> content(const std::string& id);
   // Whether there was such a file.
   Result<bool> remove(const std::string& id);
   // Where the content lies. Requires an id that came from this store.
@@ -70,7 +72,6 @@ class FileStore {
  private:
   Status open_locked(bool make);
   Status read_folder();
-  Status write_whole(const std::string& name, std::string_view text);
   Status put(const StoredFile& file);
 
   const std::filesystem::path folder_;

@@ -109,7 +109,6 @@ std::optional<Refusal> read_item_sampling(const Core& core, const Json& value, I
   FieldReader fields(merged.is_null() ? own : merged, "sampling_params.");
   item.sampling = read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, core.options);
   if (core.tokenizer == nullptr && item.sampling.stops != nullptr) return no_tokenizer();
-  item.told.options = std::make_shared<const AnswerOptions>(item.sampling.answer_options());
   return fields.refusal();
 }
 
@@ -210,6 +209,8 @@ std::optional<Refusal> read_item(const Core& core,
     return refusal;
   }
   if (auto refusal = read_item_rid(body, index, batch, item)) return refusal;
+  item.told.options =
+      std::make_shared<const AnswerOptions>(item.sampling.answer_options(item.told.rid));
   return read_logprobs(core, body, index, batch, item);
 }
 

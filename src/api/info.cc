@@ -35,18 +35,19 @@ std::string flat_arguments(const ServiceOptions& options) {
   return members + ',';
 }
 
+// SGLang has "ready" alone: it tells nothing before.
 std::string_view state_name(ServiceState state) {
   switch (state) {
     case ServiceState::kStarting:
       return "Starting";
     case ServiceState::kUp:
-      return "Up";
+      return "ready";
     case ServiceState::kUnhealthy:
       return "UnHealthy";
     case ServiceState::kDraining:
       return "Draining";
   }
-  return "Up";
+  return "ready";
 }
 
 }  // namespace
@@ -135,6 +136,7 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
       .end_object()
       .end_array()
       .string("version", options.version)
+      .null("kv_events")  // to whom changes of the cache are told: nobody yet
       .end_object();
   return json_response(std::move(out));
 }

@@ -1,111 +1,196 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
 #include <string_view>
 
 #include "api/core.h"
 #include "api/json_writer.h"
 #include "base/clock.h"
 #include "http/target.h"
+#include "observe/exposition.h"
 
 namespace fathom::api {
 
 namespace {
 
-// The parts of /v1/loads that may be asked for, comma-separated. Those without a feature behind
-// them are empty.
+// The parts of /v1/loads that may be asked for, comma-separated.
 constexpr std::array<std::string_view, 7> kParts{"core",   "memory", "spec", "lora",
                                                  "disagg", "queues", "all"};
 
 struct LoadQuery {
-  bool memory = true;
-  bool queues = true;
+  std::vector<std::string> parts;  // none: all
   bool prometheus = false;
-  bool other_rank = false;  // one that does not exist
+  std::int64_t rank = 0;
+
+  bool wants(std::string_view part) const {
+    const auto has = [this](std::string_view name) {
+      return std::find(parts.begin(), parts.end(), name) != parts.end();
+    };
+    return parts.empty() || has("all") || has(part);
+  }
 };
 
-std::optional<Refusal> read_parts(std::string_view list, LoadQuery& out) {
-  out.memory = false;
-  out.queues = false;
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::optional<Refusal> read_parts(std::string_view list, std::vector<std::string>& out) {
   while (!list.empty()) {
     const std::size_t end = list.find(',');
-    const std::string_view part = list.substr(0, end);
+    const std::string_view part = trimmed(list.substr(0, end));
     if (std::find(kParts.begin(), kParts.end(), part) == kParts.end()) {
-      return Refusal::semantic("include: was \"" + std::string(part) +
-                               "\", expected core, memory, spec, lora, disagg, queues or all");
+      return Refusal{400, "400",
+                     "include: was \"" + std::string(part) +
+                         "\", expected core, memory, spec, lora, disagg, queues or all"};
     }
-    out.memory = out.memory || part == "memory" || part == "all";
-    out.queues = out.queues || part == "queues" || part == "all";
+    out.emplace_back(part);
     list = end == std::string_view::npos ? std::string_view() : list.substr(end + 1);
   }
   return std::nullopt;
 }
 
+// As SGLang reads it: a format that it does not know is JSON, a rank that there is not has no
+// loads.
 std::optional<Refusal> read_query(std::string_view target, LoadQuery& out) {
   const std::size_t mark = target.find('?');
-  std::string_view rest = mark == std::string_view::npos ? "" : target.substr(mark + 1);
-  while (!rest.empty()) {
-    const std::size_t end = rest.find('&');
-    const std::string_view pair = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-    const std::size_t equals = pair.find('=');
-    const std::string_view name = pair.substr(0, equals);
-    const std::string value = http::query_value(pair, name).value_or("");
-    if (name == "include") {
-      if (auto refusal = read_parts(value, out)) return refusal;
-    } else if (name == "format") {
-      if (value != "json" && value != "prometheus") {
-        return Refusal::semantic("format: was \"" + std::string(value) +
-                                 "\", expected json or prometheus");
-      }
-      out.prometheus = value == "prometheus";
-    } else if (name == "dp_rank") {
-      out.other_rank = value != "0";
+  if (mark == std::string_view::npos) return std::nullopt;
+  const std::string_view query = target.substr(mark + 1);
+  if (auto refusal = read_parts(http::query_value(query, "include").value_or(""), out.parts)) {
+    return refusal;
+  }
+  out.prometheus = http::query_value(query, "format").value_or("") == "prometheus";
+  if (const auto rank = http::query_value(query, "dp_rank")) {
+    const char* const end = rank->data() + rank->size();
+    const auto [read, error] = std::from_chars(rank->data(), end, out.rank);
+    if (error != std::errc() || read != end) {
+      return Refusal::shape("dp_rank: was \"" + *rank + "\", expected a whole number");
     }
   }
   return std::nullopt;
 }
 
-void write_load(JsonWriter& writer,
-                const Core& core,
-                const wire::EngineLoad& load,
-                double throughput,
-                const LoadQuery& query) {
-  const std::int64_t used = std::int64_t{load.pages_used} * core.options.page_tokens;
-  writer.begin_object()
-      .integer("dp_rank", 0)
-      .integer("num_running_reqs", load.running)
-      .integer("num_waiting_reqs", load.waiting)
-      .integer("num_total_reqs", std::int64_t{load.running} + load.waiting)
-      .integer("num_used_tokens", used)
-      .integer("max_total_num_tokens", core.options.pool_tokens)
-      .real("token_usage", core.options.pool_tokens > 0
-                               ? static_cast<double>(used) / core.options.pool_tokens
-                               : 0.0)
-      .real("gen_throughput", throughput);
-  if (query.memory) {
-    writer.begin_object("memory")
-        .real("weight_gb", core.options.weight_gigabytes)
-        .real("kv_cache_gb", core.options.cache_gigabytes)
-        .integer("token_capacity", core.options.pool_tokens)
-        .end_object();
+struct Figure {
+  std::string_view name;
+  double value = 0;  // whole numbers are exact: none comes near 2^53
+};
+
+struct Section {
+  std::string_view name;    // empty: the load's own members
+  std::string_view metric;  // what its metrics' names begin with, behind "sglang_"
+  std::vector<Figure> figures;
+};
+
+double rounded(double value, double parts) { return std::round(value * parts) / parts; }
+
+std::int64_t used_tokens(const Core& core, const wire::EngineLoad& load) {
+  return std::int64_t{load.pages_used} * core.options.page_tokens;
+}
+
+Section core_section(const Core& core, const wire::EngineLoad& load, double throughput) {
+  const std::int64_t used = used_tokens(core, load);
+  const std::int64_t pool = core.options.pool_tokens;
+  const std::int64_t prompts = load.totals.cached_tokens + load.totals.prefill_tokens;
+  const auto share = [](std::int64_t part, std::int64_t whole) {
+    constexpr double kFourDecimals = 1e4;
+    if (whole <= 0) return 0.0;
+    return rounded(static_cast<double>(part) / static_cast<double>(whole), kFourDecimals);
+  };
+  const auto whole = [](std::int64_t value) { return static_cast<double>(value); };
+  return {"",
+          "",
+          {{"num_running_reqs", whole(load.running)},
+           {"num_waiting_reqs", whole(load.waiting)},
+           {"num_waiting_uncached_tokens", whole(load.waiting_tokens)},
+           {"num_used_tokens", whole(used)},
+           {"num_total_tokens", whole(used + load.waiting_tokens)},
+           {"max_total_num_tokens", whole(pool)},
+           {"max_running_requests", whole(core.options.max_running)},
+           {"token_usage", share(used, pool)},
+           {"gen_throughput", rounded(throughput, 100)},
+           {"cache_hit_rate", share(load.totals.cached_tokens, prompts)},
+           // SGLang's is 0, too, without a count of requests that keeps latencies in bounds.
+           {"utilization", 0}}};
+}
+
+// What of a load is asked for. Speculation and LoRA have nothing to tell: their sections are
+// absent, as SGLang's are when they are off.
+std::vector<Section> sections_of(const Core& core,
+                                 const wire::EngineLoad& load,
+                                 double throughput,
+                                 const LoadQuery& query) {
+  std::vector<Section> sections{core_section(core, load, throughput)};
+  if (query.wants("memory")) {
+    sections.push_back({"memory",
+                        "memory_",
+                        {{"weight_gb", rounded(core.options.weight_gigabytes, 1000)},
+                         {"kv_cache_gb", rounded(core.options.cache_gigabytes, 1000)},
+                         {"graph_gb", 0},
+                         {"token_capacity", static_cast<double>(core.options.pool_tokens)}}});
   }
-  if (query.queues) {
-    writer.begin_object("queues").integer("waiting", load.waiting).end_object();
+  if (query.wants("disagg")) {
+    sections.push_back({"disaggregation",
+                        "disagg_",
+                        {{"prefill_prealloc_queue_reqs"},
+                         {"prefill_inflight_queue_reqs"},
+                         {"decode_prealloc_queue_reqs"},
+                         {"decode_transfer_queue_reqs"},
+                         {"decode_retracted_queue_reqs"},
+                         {"kv_transfer_speed_gb_s"},
+                         {"kv_transfer_latency_ms"}}});
+  }
+  if (query.wants("queues")) {
+    sections.push_back({"queues",
+                        "queues_",
+                        {{"waiting", static_cast<double>(load.waiting)},
+                         {"grammar", static_cast<double>(load.waiting_for_grammar)},
+                         {"paused", 0},
+                         {"retracted", static_cast<double>(load.waiting_retracted)}}});
+  }
+  return sections;
+}
+
+void write_load(JsonWriter& writer, const std::vector<Section>& sections) {
+  writer.begin_object().integer("dp_rank", 0);
+  for (const Section& section : sections) {
+    if (!section.name.empty()) writer.begin_object(section.name);
+    if (section.name == "disaggregation") writer.string("mode", "null");
+    for (const Figure& figure : section.figures) writer.real(figure.name, figure.value);
+    if (!section.name.empty()) writer.end_object();
   }
   writer.end_object();
 }
 
-std::string prometheus_text(const wire::EngineLoad& load, std::int64_t used, double throughput) {
+std::string prometheus_text(const std::vector<Section>& sections) {
   std::string out;
-  const auto gauge = [&out](std::string_view name, const std::string& value) {
-    out += "# TYPE sglang:" + std::string(name) + " gauge\nsglang:" + std::string(name) +
-           "{dp_rank=\"0\"} " + value + "\n";
-  };
-  gauge("num_running_reqs", std::to_string(load.running));
-  gauge("num_waiting_reqs", std::to_string(load.waiting));
-  gauge("num_used_tokens", std::to_string(used));
-  gauge("gen_throughput", std::to_string(throughput));
+  for (const Section& section : sections) {
+    for (const Figure& figure : section.figures) {
+      std::string name = "sglang_";
+      name.append(section.metric).append(figure.name);
+      out.append("# TYPE ").append(name).append(" gauge\n").append(name).append("{dp_rank=\"0\"} ");
+      JsonWriter(out).real(figure.value);
+      out += '\n';
+    }
+  }
   return out;
+}
+
+// 2026-01-31T23:59:59.123456+00:00
+std::string iso_time(double unix_seconds) {
+  constexpr std::int64_t kMicros = 1'000'000;
+  const auto micros = static_cast<std::int64_t>(unix_seconds * kMicros);
+  const std::time_t seconds = micros / kMicros;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  const std::size_t written = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+  const int more = std::snprintf(text.data() + written, text.size() - written, ".%06d+00:00",
+                                 static_cast<int>(micros % kMicros));
+  return {text.data(), written + static_cast<std::size_t>(more)};
 }
 
 }  // namespace
@@ -119,7 +204,8 @@ http::Response get_load(Core& core, const http::Request& /*request*/) {
       .integer("dp_rank", 0)
       .integer("num_reqs", std::int64_t{load.running} + load.waiting)
       .integer("num_waiting_reqs", load.waiting)
-      .integer("num_tokens", std::int64_t{load.pages_used} * core.options.page_tokens)
+      .integer("num_tokens", used_tokens(core, load) + load.waiting_tokens)
+      .integer("num_pending_tokens", load.waiting_tokens)
       .real("ts_tic", static_cast<double>(now_ns()) * 1e-9)
       .end_object()
       .end_array();
@@ -129,22 +215,30 @@ http::Response get_load(Core& core, const http::Request& /*request*/) {
 http::Response get_loads(Core& core, const http::Request& request) {
   LoadQuery query;
   if (auto refusal = read_query(request.target, query)) return error_response(*refusal);
-  if (query.other_rank) {
-    return error_response(Refusal::semantic("dp_rank: expected 0, the only rank there is"));
-  }
   const wire::EngineLoad load = core.engine.load();
   const double throughput = core.throughput.look(load.generated_tokens, now_ns());
+  const std::vector<Section> sections = sections_of(core, load, throughput, query);
+  const bool there = query.rank == 0;
   if (query.prometheus) {
-    const std::int64_t used = std::int64_t{load.pages_used} * core.options.page_tokens;
-    return text_response(200, prometheus_text(load, used, throughput));
+    http::Response response;
+    response.headers.add("Content-Type", std::string(observe::kExpositionType));
+    response.body = there ? prometheus_text(sections) : "\n";
+    return response;
   }
+  const ServiceOptions& options = core.options;
   std::string out;
   JsonWriter writer(out);
   writer.begin_object()
-      .real("timestamp", unix_time_s())
-      .string("version", core.options.version)
-      .begin_array("loads");
-  write_load(writer, core, load, throughput, query);
+      .string("timestamp", iso_time(unix_time_s()))
+      .string("version", options.version)
+      .key("accelerator");
+  if (options.accelerator.empty()) {
+    writer.null();
+  } else {
+    writer.string(options.accelerator);
+  }
+  writer.integer("num_accelerators", options.accelerators).begin_array("loads");
+  if (there) write_load(writer, sections);
   writer.end_array().end_object();
   return json_response(std::move(out));
 }

@@ -156,6 +156,56 @@ TEST(RequestEvents, RefusedRequestsAreNoRequests) {
                     HasSubstr("{endpoint=\"/generate\",status_code=\"400\",method=\"POST\"} 1\n")));
 }
 
+TEST(RequestEvents, WhatIsRefusedAfterItsLineGetsTheOtherOne) {
+  Watched watched;
+  watched.rig.ask("POST", "/configure_logging", R"({"log_requests":true})");
+  testing::internal::CaptureStderr();
+  watched.rig.post("/generate", R"({"text":"a","rid":"mine"})");
+  watched.rig.engine.wait_requests(1);
+  EXPECT_EQ(watched.rig.post("/generate", R"({"text":"bc","rid":"mine"})")->wait().status, 400);
+  EXPECT_EQ(watched.rig.post("/generate", R"({"text":["a","b"],"rid":["x","x"]})")->wait().status,
+            400);
+  watched.rig.engine.refuse({Code::kResourceExhausted, "full"});
+  EXPECT_EQ(
+      watched.rig.post("/generate", R"({"text":"a","sampling_params":{"n":2}})")->wait().status,
+      503);
+
+  const std::string log = testing::internal::GetCapturedStderr();
+  const auto count = [&log](std::string_view word) {
+    std::size_t found = 0;
+    for (std::size_t at = log.find(word); at != std::string::npos; at = log.find(word, at + 1)) {
+      ++found;
+    }
+    return found;
+  };
+  EXPECT_EQ(count("Receive: obj="), 5U) << log;
+  EXPECT_EQ(count("Finish: obj="), 4U) << log;  // all but the first, which goes on
+  EXPECT_EQ(count("is in flight already; a rid must be new"), 3U) << log;
+  EXPECT_EQ(count("The request queue is full."), 2U) << log;  // of both samples, in one line
+  EXPECT_THAT(log, HasSubstr("'prompt_tokens': 2"));
+  EXPECT_THAT(watched.metrics(), AllOf(HasSubstr("sglang:num_requests_total 0\n"),
+                                       HasSubstr("sglang:num_aborted_requests_total 0\n")));
+}
+
+TEST(StopRegex, OneThatIsGivenUpIsOneLineOfTheLog) {
+  ServiceRig rig;
+  testing::internal::CaptureStderr();
+  const auto exchange =
+      rig.post("/generate", R"({"text":"x","rid":"slow","sampling_params":{"n":2,)"
+                            R"("stop_regex":"(a+)+b"}})");
+  for (const auto& request : rig.engine.wait_requests(2)) {
+    rig.publish(ServiceRig::piece(request, std::string(3000, 'a')));
+    rig.publish(ServiceRig::last(ServiceRig::piece(request, "a!", 3000), Finish::kLength));
+  }
+  exchange->wait();
+
+  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string line =
+      "A stop_regex of request \"slow\" costs too much: it is not looked for any more\n";
+  EXPECT_EQ(log.find(line), log.rfind(line)) << log;
+  EXPECT_THAT(log, HasSubstr(line));
+}
+
 TEST(RequestEvents, UnfinishedRequestsCanBeDumped) {
   observe::MonitorOptions options = Watched::options_with(false);
   options.crash_dump_folder = testing::TempDir();

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/download.h"
 #include "api/json_writer.h"
 #include "api/multipart.h"
 #include "http/target.h"
@@ -21,13 +22,10 @@ constexpr std::string_view kBatchesPath = "/v1/batches/";
 constexpr std::int64_t kDefaultBatches = 20;
 constexpr std::int64_t kMaxListed = 10000;
 
-using Handler = http::Response (*)(Core& core, const http::Request& request);
-
-void by_work(Core& core, Arrival arrival, Handler handler) {
+void by_work(Core& core, Arrival arrival, void (*work)(Core& core, Arrival& arrival)) {
   const std::size_t weight = arrival.request.body.size();
   auto kept = std::make_shared<Arrival>(std::move(arrival));
-  const bool taken = core.work.post(
-      [&core, kept, handler] { kept->channel.respond(handler(core, kept->request)); }, weight);
+  const bool taken = core.work.post([&core, kept, work] { work(core, *kept); }, weight);
   if (!taken) kept->channel.respond(error_response(Refusal::of(503, "too many requests wait")));
 }
 
@@ -111,15 +109,6 @@ http::Response upload(Core& core, const http::Request& request) {
   return json_response(std::move(out));
 }
 
-http::Response file_content(Core& core, const std::string& id) {
-  Result<std::string> content = core.files.content(id);
-  if (!content.ok()) return refuse(content.status());
-  http::Response response;
-  response.headers.add("Content-Type", "application/octet-stream");
-  response.body = std::move(*content);
-  return response;
-}
-
 http::Response delete_file(Core& core, const std::string& id) {
   const Result<bool> removed = core.files.remove(id);
   if (!removed.ok()) return refuse(removed.status());
@@ -133,17 +122,43 @@ http::Response delete_file(Core& core, const std::string& id) {
   return json_response(std::move(out));
 }
 
-http::Response answer_file(Core& core, const http::Request& request) {
+// What is asked for under kFilesPath: the content of a file, or anything else.
+struct FilePath {
+  std::string id;
+  std::string_view what;  // behind the id: "", "/content"
+};
+
+FilePath file_path(const http::Request& request) {
   const std::string_view rest = std::string_view(request.path).substr(kFilesPath.size());
   const std::size_t slash = std::min(rest.find('/'), rest.size());
-  const std::string id(rest.substr(0, slash));
-  const std::string_view what = rest.substr(slash);
+  return {std::string(rest.substr(0, slash)), rest.substr(slash)};
+}
+
+bool wants_content(const http::Request& request) {
+  return request.method == "GET" && file_path(request).what == "/content";
+}
+
+void send_file(Core& core, Arrival& arrival) {
+  const std::string id = file_path(arrival.request).id;
+  const Result<std::optional<StoredFile>> file = core.files.find(id);
+  if (!file.ok()) return arrival.channel.respond(refuse(file.status()));
+  if (!file->has_value()) return arrival.channel.respond(missing("file", id));
+  Result<StoredContent> content = core.files.content(id);
+  if (!content.ok()) {
+    const bool gone = content.status().code() == Code::kInvalidArgument;
+    return arrival.channel.respond(gone ? missing("file", id) : refuse(content.status()));
+  }
+  send_content(core, std::move(arrival.channel), std::move(*content));
+}
+
+http::Response answer_file(Core& core, const http::Request& request) {
+  const auto [id, what] = file_path(request);
   const Result<std::optional<StoredFile>> file = core.files.find(id);
   if (!file.ok()) return refuse(file.status());
-  if (!file->has_value() || (!what.empty() && what != "/content")) return missing("file", rest);
-  if (what == "/content") {
-    return request.method == "GET" ? file_content(core, id) : wrong_method();
+  if (!file->has_value() || (!what.empty() && what != "/content")) {
+    return missing("file", id + std::string(what));
   }
+  if (what == "/content") return wrong_method();
   if (request.method == "DELETE") return delete_file(core, id);
   if (request.method != "GET") return wrong_method();
   std::string out;
@@ -205,19 +220,34 @@ BatchOptions batch_options(const ServiceOptions& options) {
 }
 
 void files(Core& core, Arrival arrival) {
-  by_work(core, std::move(arrival), [](Core& kept, const http::Request& request) {
-    return request.method == "GET" ? list_files(kept, request) : upload(kept, request);
+  by_work(core, std::move(arrival), [](Core& kept, Arrival& asked) {
+    const bool lists = asked.request.method == "GET";
+    asked.channel.respond(lists ? list_files(kept, asked.request) : upload(kept, asked.request));
   });
 }
 
-void file(Core& core, Arrival arrival) { by_work(core, std::move(arrival), answer_file); }
+void file(Core& core, Arrival arrival) {
+  by_work(core, std::move(arrival), [](Core& kept, Arrival& asked) {
+    if (wants_content(asked.request)) {
+      send_file(kept, asked);
+    } else {
+      asked.channel.respond(answer_file(kept, asked.request));
+    }
+  });
+}
 
 void batches(Core& core, Arrival arrival) {
-  by_work(core, std::move(arrival), [](Core& kept, const http::Request& request) {
-    return request.method == "GET" ? list_batches(kept, request) : create_batch(kept, request);
+  by_work(core, std::move(arrival), [](Core& kept, Arrival& asked) {
+    const bool lists = asked.request.method == "GET";
+    asked.channel.respond(lists ? list_batches(kept, asked.request)
+                                : create_batch(kept, asked.request));
   });
 }
 
-void batch(Core& core, Arrival arrival) { by_work(core, std::move(arrival), answer_batch); }
+void batch(Core& core, Arrival arrival) {
+  by_work(core, std::move(arrival), [](Core& kept, Arrival& asked) {
+    asked.channel.respond(answer_batch(kept, asked.request));
+  });
+}
 
 }  // namespace fathom::api

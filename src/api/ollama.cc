@@ -59,7 +59,7 @@ std::optional<Refusal> prepare_raw(Core& core,
                                    const SamplingFields& sampling,
                                    Prepared& out,
                                    std::shared_ptr<const AnswerOptions>& options) {
-  options = std::make_shared<const AnswerOptions>(sampling.answer_options());
+  options = std::make_shared<const AnswerOptions>(sampling.answer_options(rid));
   std::vector<wire::TokenId> tokens = core.tokenizer->encode(prompt);
   const auto logprobs = answer_logprobs(false, 0, tokens.size());
   return add_prompt(core, out, rid, std::move(tokens), sampling, logprobs, options->ends_by_text());

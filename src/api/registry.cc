@@ -50,29 +50,37 @@ void Registry::abort_sample(wire::RequestId id) {
   engine_->abort({id});
 }
 
+std::optional<Refusal> Registry::send(const std::shared_ptr<Call>& call,
+                                      Prepared& prepared,
+                                      std::vector<RequestEvents::Entry>& received) {
+  const auto held = call->hold();
+  const std::lock_guard lock(mutex_);
+  if (auto refusal = enter(call, prepared)) return refusal;
+  call->begin(prepared);
+  const wire::RequestId first = call->first_id();
+  events_.on_submit(std::move(received), first);
+  for (std::uint32_t i = 0; i < call->id_count(); ++i) {
+    prepared.requests[i].id = first + i;
+    const Status status = engine_->submit(std::move(prepared.requests[i]));
+    if (status.ok()) continue;
+    received = events_.take_back(first, call->id_count());
+    // What the engine still says about the earlier ones finds no entry and is dropped.
+    for (std::uint32_t k = 0; k < i; ++k) engine_->abort({first + k});
+    for (std::uint32_t k = 0; k < call->id_count(); ++k) drop(first + k);
+    if (status.code() == Code::kResourceExhausted) {
+      return Refusal::of(503, "The request queue is full.");
+    }
+    return Refusal::of(status);
+  }
+  return std::nullopt;
+}
+
 std::optional<Refusal> Registry::submit(const std::shared_ptr<Call>& call, Prepared prepared) {
   FATHOM_CHECK(!prepared.rids.empty() && prepared.requests.size() % prepared.rids.size() == 0);
   std::vector<RequestEvents::Entry> received = events_.receive(prepared);
-  {
-    const auto held = call->hold();
-    const std::lock_guard lock(mutex_);
-    if (auto refusal = enter(call, prepared)) return refusal;
-    call->begin(prepared);
-    const wire::RequestId first = call->first_id();
-    events_.on_submit(std::move(received), first);
-    for (std::uint32_t i = 0; i < call->id_count(); ++i) {
-      prepared.requests[i].id = first + i;
-      const Status status = engine_->submit(std::move(prepared.requests[i]));
-      if (status.ok()) continue;
-      events_.on_refused(first, call->id_count());
-      // What the engine still says about the earlier ones finds no entry and is dropped.
-      for (std::uint32_t k = 0; k < i; ++k) engine_->abort({first + k});
-      for (std::uint32_t k = 0; k < call->id_count(); ++k) drop(first + k);
-      if (status.code() == Code::kResourceExhausted) {
-        return Refusal::of(503, "The request queue is full.");
-      }
-      return Refusal::of(status);
-    }
+  if (auto refusal = send(call, prepared, received)) {
+    events_.on_refused(received, *refusal);  // not under the locks: it writes lines
+    return refusal;
   }
   // A peer that left meanwhile could not abort what was not there yet.
   if (call->gone()) abort(*call);

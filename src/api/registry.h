@@ -62,6 +62,10 @@ class Registry {
 
   // Each requires mutex_.
   std::optional<Refusal> enter(const std::shared_ptr<Call>& call, const Prepared& prepared);
+  // Sends what was received, or leaves it in `received`.
+  std::optional<Refusal> send(const std::shared_ptr<Call>& call,
+                              Prepared& prepared,
+                              std::vector<RequestEvents::Entry>& received);
   std::shared_ptr<Call> leave(wire::RequestId id, bool last, std::uint32_t& index);
   void drop(wire::RequestId id);
   // Lets a rid be used again when this was the last of its requests.

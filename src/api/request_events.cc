@@ -174,6 +174,7 @@ std::vector<RequestEvents::Entry> RequestEvents::receive(const Prepared& prepare
     entry.series = series;
     entry.structured = request.constraint.kind != wire::ConstraintKind::kNone;
     entry.keeps_tokens = wanted && content;
+    entry.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
     made.push_back(std::move(entry));
   }
   return made;
@@ -185,10 +186,30 @@ void RequestEvents::on_submit(std::vector<Entry> received, wire::RequestId first
   for (Entry& entry : received) entries_.emplace(first++, std::move(entry));
 }
 
-void RequestEvents::on_refused(wire::RequestId first, std::size_t count) {
-  if (monitor_ == nullptr) return;
+std::vector<RequestEvents::Entry> RequestEvents::take_back(wire::RequestId first,
+                                                           std::size_t count) {
+  std::vector<Entry> taken;
+  if (monitor_ == nullptr) return taken;
+  taken.reserve(count);
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < count; ++i) entries_.erase(first + i);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto found = entries_.find(first + i);
+    if (found == entries_.end()) continue;
+    taken.push_back(std::move(found->second));
+    entries_.erase(found);
+  }
+  return taken;
+}
+
+void RequestEvents::on_refused(const std::vector<Entry>& received, const Refusal& refusal) const {
+  const std::int64_t now = now_ns();
+  wire::TokenOutput output;
+  output.finish = wire::Finish::kAbort;
+  output.error = Status(Code::kInvalidArgument, refusal.message);
+  for (const Entry& entry : received) {
+    output.prompt_tokens = entry.prompt_tokens;
+    tell_end(entry, output, now);
+  }
 }
 
 void RequestEvents::on_complete(wire::RequestId id) {
@@ -254,8 +275,9 @@ void RequestEvents::count_stages(const wire::RequestTimes& times) const {
   monitor_->times->on_request(stages);
 }
 
-void RequestEvents::finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) {
-  Named& named = *entry.named;
+void RequestEvents::finish(const Entry& entry,
+                           const wire::TokenOutput& output,
+                           std::int64_t now) const {
   if (entry.series != nullptr) {
     if (entry.generated == 0) count_stages(output.times);  // as far as it came
     observe::FinishedRequest finished;
@@ -263,12 +285,19 @@ void RequestEvents::finish(const Entry& entry, const wire::TokenOutput& output, 
     finished.generated_tokens = output.generated_tokens;
     finished.cached_tokens = output.cached_tokens;
     finished.retractions = output.retractions;
-    finished.seconds = seconds(now - named.received_ns);
+    finished.seconds = seconds(now - entry.named->received_ns);
     finished.aborted = output.finish == wire::Finish::kAbort && !entry.complete;
     finished.structured = entry.structured;
     entry.series->on_finished(finished);
   }
   if (monitor_->options.time_stats) log_times(entry, output);
+  tell_end(entry, output, now);
+}
+
+void RequestEvents::tell_end(const Entry& entry,
+                             const wire::TokenOutput& output,
+                             std::int64_t now) const {
+  Named& named = *entry.named;
   --named.left;
   if (!named.wanted) return;
   named.answers.push_back(answer_of(entry, output, now));

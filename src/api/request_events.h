@@ -47,14 +47,17 @@ class RequestEvents {
     bool complete = false;
     std::vector<wire::TokenId> tokens;  // kept when content is wanted
     bool keeps_tokens = false;
+    std::int32_t prompt_tokens = 0;
   };
 
   // Looks at the requests of a call, whose prompts must still be there, and logs that they came.
   std::vector<Entry> receive(const Prepared& prepared) const;
   // They are about to be sent under the ids from `first` on.
   void on_submit(std::vector<Entry> received, wire::RequestId first);
-  // They were not sent after all.
-  void on_refused(wire::RequestId first, std::size_t count);
+  // … but were not after all: they are the caller's again.
+  std::vector<Entry> take_back(wire::RequestId first, std::size_t count);
+  // What was received is refused: its lines end. It counts as no request.
+  void on_refused(const std::vector<Entry>& received, const Refusal& refusal) const;
   // The answer of a request was complete before the engine knew (a stop string): when the engine
   // ends it as aborted, it counts as finished.
   void on_complete(wire::RequestId id);
@@ -66,7 +69,8 @@ class RequestEvents {
  private:
   void count(Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
   void count_stages(const wire::RequestTimes& times) const;
-  void finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now);
+  void finish(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
+  void tell_end(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;
   Json shown_request(const Named& named, const wire::GenerateRequest& request, bool content) const;
   void log_times(const Entry& entry, const wire::TokenOutput& output) const;
   Json answer_of(const Entry& entry, const wire::TokenOutput& output, std::int64_t now) const;

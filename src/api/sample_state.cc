@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "base/log_bounds.h"
 
 namespace fathom::api {
 
@@ -87,6 +89,7 @@ void SampleState::push_text(AnswerDelta& delta) {
   }
   shown_.clear();
   const std::optional<text::StopMatch> found = stops_->push(decoded_, shown_);
+  tell_given_up();
   tell(delta);
   if (found && !finished()) stop(*found, delta);
 }
@@ -127,10 +130,18 @@ void SampleState::finish_text(AnswerDelta& delta) {
   if (stops_) {
     shown_.clear();
     const std::optional<text::StopMatch> found = stops_->finish(shown_);
+    tell_given_up();
     tell(delta);
     if (found && !finished()) stop(*found, delta);
   }
   if (!finished()) finish_parser(delta);
+}
+
+void SampleState::tell_given_up() const {
+  if (options_->told_given_up == nullptr || !stops_->gave_up()) return;
+  if (options_->told_given_up->test_and_set()) return;
+  log_warning("A stop_regex of request " + quoted_for_log(options_->rid) +
+              " costs too much: it is not looked for any more");
 }
 
 void SampleState::finish_parser(AnswerDelta& delta) {

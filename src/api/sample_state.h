@@ -56,6 +56,7 @@ class SampleState {
   void tell_pieces(AnswerDelta& delta);
   void finish_text(AnswerDelta& delta);
   void finish_parser(AnswerDelta& delta);
+  void tell_given_up() const;
   void stop(const text::StopMatch& match, AnswerDelta& delta);
 
   std::shared_ptr<const AnswerOptions> options_;

@@ -134,12 +134,14 @@ void read_stops(FieldReader& fields, SamplingFields& out) {
 
 }  // namespace
 
-AnswerOptions SamplingFields::answer_options() const {
+AnswerOptions SamplingFields::answer_options(const std::string& rid) const {
   AnswerOptions options;
   options.skip_special_tokens = skip_special_tokens;
   options.keep_stop = keep_stop;
   options.stops = stops;
   options.stop_patterns = stop_patterns;
+  options.rid = rid;
+  if (!stop_patterns.empty()) options.told_given_up = std::make_shared<std::atomic_flag>();
   return options;
 }
 

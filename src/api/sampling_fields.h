@@ -27,8 +27,8 @@ struct SamplingFields {
   std::vector<std::string> stop_patterns;        // stop_regex
   std::int32_t priority = 0;
 
-  // What the answer needs to know of it.
-  AnswerOptions answer_options() const;
+  // What the answer needs to know of it. `rid` names it in the log.
+  AnswerOptions answer_options(const std::string& rid) const;
 };
 
 // What a request may bring.

@@ -1,4 +1,7 @@
 // The sampling fields of all generating endpoints: what reaches the engine, and what is refused.
+#include <algorithm>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "api/service_testing.h"
@@ -269,6 +272,44 @@ TEST(AutoTruncate, ShortensPromptAndAnswer) {
   EXPECT_EQ(requests[0].logprobs.prompt_start, 994);
   EXPECT_EQ(requests[1].prompt.size(), 3U);
   EXPECT_EQ(requests[1].sampling.max_new_tokens, 996);
+}
+
+TEST(AutoTruncate, TellsWhatItCuts) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.auto_truncate = true;
+  ServiceRig rig(options);
+  testing::internal::CaptureStderr();
+
+  rig.post("/generate", R"({"text":")" + std::string(2000, 'a') +
+                            R"(","rid":"long","sampling_params":{"max_new_tokens":null}})");
+  rig.engine.wait_requests(1);
+  rig.post("/generate", R"({"text":"abc","rid":"many","sampling_params":{"max_new_tokens":5000}})");
+  rig.engine.wait_requests(2);
+  rig.post("/generate", R"({"text":"abc","rid":"good","sampling_params":{"max_new_tokens":5}})");
+  rig.engine.wait_requests(3);
+
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, testing::HasSubstr("The input of \"long\" (2000 tokens) is longer than the 994 "
+                                      "that fit. Truncating the input.\n"));
+  EXPECT_THAT(log, testing::HasSubstr("The tokens of \"many\" (3 input + 5000 new) exceed the "
+                                      "context (1000). Truncating max_new_tokens.\n"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 2) << log;
+}
+
+TEST(AutoTruncate, EchoShowsThePromptAsItWasSent) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.auto_truncate = true;
+  ServiceRig rig(options);
+  const std::string prompt = "<think>" + std::string(1200, 'a');
+  const auto exchange =
+      rig.post("/v1/completions", R"({"prompt":")" + prompt + R"(","echo":true,"max_tokens":3})");
+  const auto request = rig.engine.wait_requests(1)[0];
+  EXPECT_EQ(request.prompt.size(), 994U);
+
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "xyz"), wire::Finish::kLength));
+
+  const Json answer = parse_json(exchange->wait().body).value();
+  EXPECT_EQ(*answer.find("choices")->as_array()->front().find("text")->as_string(), prompt + "xyz");
 }
 
 }  // namespace

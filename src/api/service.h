@@ -73,6 +73,8 @@ struct ServiceOptions {
   std::size_t max_waiting_work = 4096;  // requests that wait for such a thread: more get 503
   std::size_t max_waiting_bytes = std::size_t{256} << 20;  // of their bodies together
   observe::Monitor* monitor = nullptr;  // must outlive the service; null: nothing is watched
+  std::string accelerator;              // the device's name, for /v1/loads; empty: it is a CPU
+  std::int32_t accelerators = 1;        // how many the model is on
   // For /server_info, in GB.
   double weight_gigabytes = 0;
   double cache_gigabytes = 0;

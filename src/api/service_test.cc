@@ -231,28 +231,86 @@ TEST(Health, ReadyDoesNotAskTheEngine) {
   EXPECT_TRUE(rig.engine.requests().empty());
 }
 
+constexpr std::string_view kCoreLoad =
+    R"({"dp_rank":0,"num_running_reqs":2,"num_waiting_reqs":3,"num_waiting_uncached_tokens":70,)"
+    R"("num_used_tokens":256,"num_total_tokens":326,"max_total_num_tokens":4096,)"
+    R"("max_running_requests":48,"token_usage":0.0625,"gen_throughput":0,"cache_hit_rate":0.25,)"
+    R"("utilization":0)";
+constexpr std::string_view kMemoryLoad =
+    R"(,"memory":{"weight_gb":1.235,"kv_cache_gb":0,"graph_gb":0,"token_capacity":4096})";
+
+ServiceOptions load_options() {
+  ServiceOptions options = ServiceRig::default_options();
+  options.max_running = 48;
+  options.weight_gigabytes = 1.2345678;
+  return options;
+}
+
+wire::EngineLoad some_load() {
+  wire::EngineLoad load{.running = 2,
+                        .waiting = 3,
+                        .waiting_for_grammar = 1,
+                        .waiting_retracted = 2,
+                        .waiting_tokens = 70,
+                        .pages_used = 4,
+                        .pages = 64};
+  load.totals.cached_tokens = 1;
+  load.totals.prefill_tokens = 3;
+  return load;
+}
+
+TEST(Info, LoadsHaveTheShapeOfSglang) {
+  ServiceRig rig(load_options());
+  rig.engine.set_load(some_load());
+
+  const std::string body = rig.ask("GET", "/v1/loads").body;
+
+  EXPECT_TRUE(body.starts_with(R"({"timestamp":"20)")) << body;
+  const std::size_t loads = body.find(R"(+00:00","version":"0.1","accelerator":null,)");
+  ASSERT_NE(loads, std::string::npos) << body;
+  EXPECT_EQ(body.substr(loads),
+            R"(+00:00","version":"0.1","accelerator":null,"num_accelerators":1,"loads":[)" +
+                std::string(kCoreLoad) + std::string(kMemoryLoad) +
+                R"(,"disaggregation":{"mode":"null","prefill_prealloc_queue_reqs":0,)"
+                R"("prefill_inflight_queue_reqs":0,"decode_prealloc_queue_reqs":0,)"
+                R"("decode_transfer_queue_reqs":0,"decode_retracted_queue_reqs":0,)"
+                R"("kv_transfer_speed_gb_s":0,"kv_transfer_latency_ms":0},)"
+                R"("queues":{"waiting":3,"grammar":1,"paused":0,"retracted":2}}]})");
+}
+
 TEST(Info, LoadsTellWhatIsAskedFor) {
-  ServiceRig rig;
-  rig.engine.set_load({.running = 2, .waiting = 3, .pages_used = 4, .pages = 64});
-  http::Request request = request_with("GET", "/v1/loads");
-  request.target = "/v1/loads?include=core&dp_rank=0";
-  const std::string body = rig.send(request)->wait().body;
-  EXPECT_NE(body.find(R"("loads":[{"dp_rank":0,"num_running_reqs":2,"num_waiting_reqs":3,)"
-                      R"("num_total_reqs":5,"num_used_tokens":256,"max_total_num_tokens":4096,)"
-                      R"("token_usage":0.0625,"gen_throughput":)"),
-            std::string::npos)
-      << body;
-  EXPECT_EQ(body.find("memory"), std::string::npos);
-  request.target = "/v1/loads?include=core%2Cmemory";
-  EXPECT_NE(rig.send(request)->wait().body.find(R"("memory":{)"), std::string::npos);
-  EXPECT_NE(rig.ask("GET", "/v1/loads").body.find(R"("memory":{)"), std::string::npos);
-  request.target = "/v1/loads?format=prometheus";
-  EXPECT_NE(rig.send(request)->wait().body.find("sglang:num_running_reqs{dp_rank=\"0\"} 2\n"),
-            std::string::npos);
-  for (const char* query : {"include=x", "format=xml", "dp_rank=1"}) {
-    request.target = std::string("/v1/loads?") + query;
-    EXPECT_EQ(rig.send(request)->wait().status, 400) << query;
-  }
+  ServiceRig rig(load_options());
+  rig.engine.set_load(some_load());
+  const auto told = [&rig](const std::string& query) {
+    http::Request request = request_with("GET", "/v1/loads");
+    request.target = "/v1/loads?" + query;
+    return rig.send(request)->wait();
+  };
+  const auto loads = [&told](const std::string& query) {
+    const std::string body = told(query).body;
+    return body.substr(body.find("\"loads\":"));
+  };
+  const std::string core = R"("loads":[)" + std::string(kCoreLoad);
+
+  EXPECT_EQ(loads("include=core&dp_rank=0"), core + "}]}");
+  EXPECT_EQ(loads("include=spec,%20lora"), core + "}]}");
+  EXPECT_EQ(loads("include=core%2Cmemory&format=xml"), core + std::string(kMemoryLoad) + "}]}");
+  EXPECT_EQ(loads("include=&dp_rank=0").substr(0, core.size() + 9), core + R"(,"memory")");
+  EXPECT_EQ(loads("dp_rank=1"), R"("loads":[]})");
+  EXPECT_EQ(told("include=core,x").body,
+            R"({"object":"error","message":"include: was \"x\", expected core, memory, spec, )"
+            R"(lora, disagg, queues or all","type":"400","param":null,"code":400})");
+  EXPECT_EQ(told("dp_rank=x").status, 400);
+
+  const http::Response text = told("format=prometheus&include=queues");
+  EXPECT_EQ(*text.headers.find("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_TRUE(
+      text.body.starts_with("# TYPE sglang_num_running_reqs gauge\n"
+                            "sglang_num_running_reqs{dp_rank=\"0\"} 2\n"))
+      << text.body;
+  EXPECT_NE(text.body.find("\nsglang_token_usage{dp_rank=\"0\"} 0.0625\n"), std::string::npos);
+  EXPECT_NE(text.body.find("\nsglang_queues_grammar{dp_rank=\"0\"} 1\n"), std::string::npos);
+  EXPECT_EQ(text.body.find("memory"), std::string::npos);
 }
 
 TEST(Health, IsDownUntilUpAndWhileDraining) {
@@ -416,6 +474,7 @@ TEST(Info, TellsModelServerAndLoad) {
   load.running = 3;
   load.waiting = 2;
   load.pages_used = 5;
+  load.waiting_tokens = 7;
   rig.engine.set_load(load);
 
   EXPECT_EQ(rig.ask("GET", "/model_info").body,
@@ -425,12 +484,14 @@ TEST(Info, TellsModelServerAndLoad) {
             R"("model_type":"deepseek_v32","architectures":["DeepseekV32ForCausalLM"]})");
   EXPECT_EQ(
       rig.ask("GET", "/get_server_info").body,
-      R"({"tp_size":1,"status":"Up","max_total_num_tokens":4096,"max_req_input_len":994,)"
+      R"({"tp_size":1,"status":"ready","max_total_num_tokens":4096,"max_req_input_len":994,)"
       R"("internal_states":[{"tp_size":1,"last_gen_throughput":0,"memory_usage":{"weight":0,)"
-      R"("kvcache":0,"token_capacity":4096,"graph":0},"effective_max_running_requests_per_dp":0}],"version":"0.1"})");
+      R"("kvcache":0,"token_capacity":4096,"graph":0},"effective_max_running_requests_per_dp":0}],)"
+      R"("version":"0.1","kv_events":null})");
   const std::string told = rig.ask("GET", "/get_load").body;
-  EXPECT_TRUE(told.starts_with(
-      R"([{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":320,"ts_tic":)"))
+  EXPECT_TRUE(
+      told.starts_with(R"([{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":327,)"
+                       R"("num_pending_tokens":7,"ts_tic":)"))
       << told;
 }
 

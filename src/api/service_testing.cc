@@ -35,6 +35,34 @@ bool FakeExchange::write(std::string piece) {
   return !gone_;
 }
 
+void FakeExchange::on_sent(std::function<void()> sent) {
+  {
+    const std::lock_guard lock(mutex_);
+    FATHOM_CHECK(started_ && !complete_ && !on_sent_);
+    if (slow_) {
+      on_sent_ = std::move(sent);
+      changed_.notify_all();
+      return;
+    }
+  }
+  sent();
+}
+
+void FakeExchange::be_slow() {
+  const std::lock_guard lock(mutex_);
+  slow_ = true;
+}
+
+void FakeExchange::take() {
+  std::function<void()> sent;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return on_sent_ != nullptr; });
+    sent.swap(on_sent_);
+  }
+  sent();
+}
+
 void FakeExchange::finish() {
   const std::lock_guard lock(mutex_);
   FATHOM_CHECK(started_ && !complete_);

@@ -20,6 +20,7 @@ class FakeExchange final : public http::Exchange {
   void respond(http::Response response) override;
   void start(http::Response response) override;
   bool write(std::string piece) override;
+  void on_sent(std::function<void()> sent) override;
   void finish() override;
   void on_gone(std::function<void()> gone) override;
 
@@ -31,6 +32,10 @@ class FakeExchange final : public http::Exchange {
   http::Response response() const;  // so far
   int writes() const;               // pieces, the first one included
   void leave();                     // the peer closes its connection
+  // From now on the peer takes what is written only when take() is called: waits until somebody
+  // waits for that, and lets them go on.
+  void be_slow();
+  void take();
 
  private:
   mutable std::mutex mutex_;
@@ -41,6 +46,8 @@ class FakeExchange final : public http::Exchange {
   bool gone_ = false;
   int writes_ = 0;
   std::function<void()> on_gone_;
+  bool slow_ = false;
+  std::function<void()> on_sent_;
 };
 
 // Threads: any.

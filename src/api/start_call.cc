@@ -9,6 +9,8 @@
 #include "api/core.h"
 #include "api/custom_labels.h"
 #include "base/check.h"
+#include "base/log.h"
+#include "base/log_bounds.h"
 #include "base/random.h"
 
 namespace fathom::api {
@@ -159,6 +161,9 @@ Refusal no_tokenizer() {
 
 namespace {
 
+// Tokens of an answer without a limit of its own.
+constexpr std::int32_t kAsManyAsFit = std::numeric_limits<std::int32_t>::max();
+
 std::optional<Refusal> check_lengths(const ServiceOptions& options,
                                      const std::string& rid,
                                      std::size_t prompt_tokens,
@@ -185,18 +190,33 @@ std::optional<Refusal> check_lengths(const ServiceOptions& options,
   return std::nullopt;
 }
 
-// Cuts prompt and answer to what context and pool hold; at least one token is left for the answer.
+// Cuts prompt and answer to what context and pool hold, as SGLang does: the prompt loses its end,
+// the answer gets what is left, and each is told to the log. At least one token is left for the
+// answer; SGLang leaves none where a prompt that is cut comes with an explicit limit.
 void truncate(const ServiceOptions& options,
+              const std::string& rid,
               std::vector<wire::TokenId>& prompt,
               wire::GenerateRequest& request) {
   const std::int32_t most =
       std::max(std::min(options.max_prompt_tokens, options.context_tokens - 2), 1);
   if (prompt.size() > static_cast<std::size_t>(most)) {
+    log_warning("The input of " + quoted_for_log(rid) + " (" + std::to_string(prompt.size()) +
+                " tokens) is longer than the " + std::to_string(most) +
+                " that fit. Truncating the input.");
     prompt.resize(static_cast<std::size_t>(most));
   }
   const auto tokens = static_cast<std::int32_t>(prompt.size());
   wire::SamplingParams& sampling = request.sampling;
-  sampling.max_new_tokens = std::min(sampling.max_new_tokens, options.context_tokens - 1 - tokens);
+  const std::int32_t left = options.context_tokens - 1 - tokens;
+  if (sampling.max_new_tokens > left) {
+    if (sampling.max_new_tokens != kAsManyAsFit) {
+      log_warning("The tokens of " + quoted_for_log(rid) + " (" + std::to_string(tokens) +
+                  " input + " + std::to_string(sampling.max_new_tokens) +
+                  " new) exceed the context (" + std::to_string(options.context_tokens) +
+                  "). Truncating max_new_tokens.");
+    }
+    sampling.max_new_tokens = left;
+  }
   sampling.min_new_tokens = std::min(sampling.min_new_tokens, sampling.max_new_tokens);
   request.logprobs.prompt_start = std::min(request.logprobs.prompt_start, tokens);
 }
@@ -219,11 +239,10 @@ std::optional<Refusal> add_prompt(Core& core,
   }
   wire::GenerateRequest request;
   request.sampling = sampling.params;
-  request.sampling.max_new_tokens =
-      sampling.max_new_tokens.value_or(std::numeric_limits<std::int32_t>::max());
+  request.sampling.max_new_tokens = sampling.max_new_tokens.value_or(kAsManyAsFit);
   request.logprobs = logprobs;
   if (options.auto_truncate) {
-    truncate(options, prompt, request);
+    truncate(options, rid, prompt, request);
   } else if (auto refusal = check_lengths(options, rid, prompt.size(), sampling)) {
     return refusal;
   }

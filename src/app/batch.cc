@@ -34,6 +34,7 @@ struct Options {
   std::int64_t retries = 3;
   std::int64_t give_up_s = 600;
   bool ordered = false;
+  bool retry_failed = false;
 };
 
 // How often Ctrl-C was pressed. The handler may only touch this.
@@ -306,11 +307,16 @@ Result<int> run(const Options& options, std::ostream& err) {
   FATHOM_RETURN_IF_ERROR(lines.status());
   Result<api::LineFile> input = api::LineFile::open(options.input);
   FATHOM_RETURN_IF_ERROR(input.status());
-  Result<api::ResultFile> output = api::ResultFile::open(options.output, options.ordered);
+  Result<api::ResultFile> output = api::ResultFile::open(
+      options.output, {.ordered = options.ordered, .drop_failed = options.retry_failed});
   FATHOM_RETURN_IF_ERROR(output.status());
   const std::int64_t answered = output->answered().succeeded + output->answered().failed;
   if (answered > 0) {
     err << options.output << " answers " << answered << " lines already; going on" << std::endl;
+  }
+  if (const std::int64_t again = output->answered().dropped; again > 0) {
+    err << again << " results that were errors are dropped; their lines are sent again"
+        << std::endl;
   }
 
   std::int64_t concurrency = options.concurrency;
@@ -360,6 +366,8 @@ int run_batch(std::span<const std::string> args, std::ostream& out, std::ostream
   command_line.option("--give-up-after", options.give_up_s,
                       "seconds in which a server that is full or away answers nothing");
   command_line.flag("--ordered", options.ordered, "answers in the order of the lines");
+  command_line.flag("--retry-failed", options.retry_failed,
+                    "send those lines again whose result in OUT is an error");
   if (const auto code = command_line.parse(args, out, err)) return *code;
   const Result<int> code = run(options, err);
   if (code.ok()) return *code;

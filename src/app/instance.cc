@@ -197,6 +197,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   options.monitor = monitor.get();
   options.health_generates = plan.health_generates;
   options.health_timeout = std::chrono::seconds(plan.health_timeout_s);
+  if (!model->device().uses_host_memory()) options.accelerator = model->device().name();
   options.weight_gigabytes = gigabytes(model->weight_bytes());
   options.cache_gigabytes = gigabytes(plan.cache.pool_bytes());
   return options;

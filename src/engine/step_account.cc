@@ -74,16 +74,22 @@ void StepAccount::fill(wire::EngineLoad& load,
                        const SequencePages& pages,
                        float reserve_ratio) const {
   std::int32_t waiting = 0;
+  std::int32_t retracted = 0;
+  std::int64_t waiting_tokens = 0;
   std::int64_t own = 0;
   for (const auto& [id, sequence] : sequences) {
     // Those whose last token is under way neither run nor wait; those whose constraint is being
     // compiled are counted apart.
     if (!sequence->running() && !sequence->drawn_out() && sequence->compilation == nullptr) {
       ++waiting;
+      waiting_tokens += sequence->known();
+      if (sequence->retractions > 0) ++retracted;
     }
     own += static_cast<std::int64_t>(sequence->pages.size()) - sequence->indexed;
   }
   load.waiting = waiting;
+  load.waiting_retracted = retracted;
+  load.waiting_tokens = waiting_tokens;
   load.pages_used = pages.used();
   load.pages_cached = pages.cached();
   load.pages_leaked = pages.leaked(own);

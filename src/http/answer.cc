@@ -31,6 +31,7 @@ class AnswerExchange final : public Exchange {
   void respond(Response response) override { answer_->respond(std::move(response)); }
   void start(Response response) override { answer_->start(std::move(response)); }
   bool write(std::string piece) override { return answer_->write(std::move(piece)); }
+  void on_sent(std::function<void()> sent) override { answer_->on_sent(std::move(sent)); }
   void finish() override { answer_->finish(); }
   void on_gone(std::function<void()> gone) override { answer_->on_gone(std::move(gone)); }
 
@@ -51,6 +52,10 @@ void Answer::wake_up() {
   if (scheduled_ || !wake_) return;
   scheduled_ = true;
   wake_();
+}
+
+bool Answer::anything_waits() const {
+  return head_.has_value() || !pieces_.empty() || in_flight_bytes_ > 0;
 }
 
 // Tells the budget what waits now.
@@ -108,6 +113,20 @@ bool Answer::write(std::string piece) {
   return true;
 }
 
+void Answer::on_sent(std::function<void()> sent) {
+  {
+    const std::lock_guard lock(mutex_);
+    FATHOM_CHECK_MSG(begun_ && !whole_ && !ended_ && !sent_callback_,
+                     "on_sent() belongs between start() and finish(), one at a time");
+    if (gone_ || overflowed_) return;
+    if (anything_waits()) {
+      sent_callback_.swap(sent);
+      return;
+    }
+  }
+  sent();
+}
+
 void Answer::finish() {
   std::function<void()> unneeded;
   const std::lock_guard lock(mutex_);
@@ -119,11 +138,13 @@ void Answer::finish() {
 
 void Answer::abandon() {
   std::function<void()> unneeded;
+  std::function<void()> unsent;
   const std::lock_guard lock(mutex_);
   if (ended_) return;
   ended_ = true;
   broken_ = true;
   unneeded.swap(gone_callback_);
+  unsent.swap(sent_callback_);
   wake_up();
 }
 
@@ -197,9 +218,14 @@ bool Answer::take(Output& output, std::string_view date, bool draining) {
 }
 
 void Answer::sent(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
-  in_flight_bytes_ -= std::min(bytes, in_flight_bytes_);
-  count_pending();
+  std::function<void()> all_sent;
+  {
+    const std::lock_guard lock(mutex_);
+    in_flight_bytes_ -= std::min(bytes, in_flight_bytes_);
+    count_pending();
+    if (!anything_waits()) all_sent.swap(sent_callback_);
+  }
+  if (all_sent) all_sent();
 }
 
 bool Answer::overflowed() const {
@@ -214,11 +240,13 @@ bool Answer::untouched() const {
 
 void Answer::detach() {
   std::function<void()> gone;
+  std::function<void()> unsent;  // destroyed outside the lock, with what it holds
   {
     const std::lock_guard lock(mutex_);
     wake_ = nullptr;
     if (!ended_) gone_ = true;
     gone.swap(gone_callback_);
+    unsent.swap(sent_callback_);
     head_.reset();
     std::string().swap(pieces_);  // whoever answers may keep this for long
     in_flight_bytes_ = 0;

@@ -52,6 +52,7 @@ class Answer {
   void respond(Response response);
   void start(Response response);
   bool write(std::string piece);
+  void on_sent(std::function<void()> sent);
   void finish();
   void on_gone(std::function<void()> gone);
   void abandon();
@@ -73,6 +74,7 @@ class Answer {
   void begin(Response response, bool whole);
   void end();
   void wake_up();
+  bool anything_waits() const;
   void take_head(Output& output, std::string_view date, bool draining);
   void take_pieces(Output& output);
   void count_pending();
@@ -81,6 +83,7 @@ class Answer {
   mutable std::mutex mutex_;  // guards all below
   std::function<void()> wake_;
   std::function<void()> gone_callback_;
+  std::function<void()> sent_callback_;
   std::optional<Response> head_;  // given and not yet taken
   std::string pieces_;            // body bytes not yet taken
   std::size_t in_flight_bytes_ = 0;

@@ -65,6 +65,11 @@ class Exchange {
   // when the peer is gone or has left more than max_pending_bytes waiting, which closes it: nothing
   // more need be written. Requires start().
   virtual bool write(std::string piece) = 0;
+  // Calls `sent` once nothing of what was written waits for the peer any more (from a server
+  // thread, once; at once when that is so already), unless the connection fails before: then
+  // `sent` is let go of. Who writes the next piece only then never has more than one waiting.
+  // Requires start(), no finish(), and that the last `sent` was called.
+  virtual void on_sent(std::function<void()> sent) = 0;
   // Ends it. Requires start().
   virtual void finish() = 0;
 

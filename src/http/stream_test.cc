@@ -114,6 +114,55 @@ TEST(Stream, ThousandsShareOneThread) {
   EXPECT_EQ(server->stats().connections, static_cast<std::size_t>(kStreams));
 }
 
+TEST(Stream, TellsWhenThePeerHasTakenWhatWasWritten) {
+  TestServer server({.max_pending_bytes = 1 << 20});
+  RawClient client(server.port(), 4096);
+  client.send(get("/stream"));
+  const TestServer::Call call = server.take();
+  constexpr std::size_t kBytes = std::size_t{16} << 20;  // more than the system's own buffers hold
+  std::promise<void> first;
+  call.exchange->start(ok(std::string(kBytes, 'x') + "one"));
+  call.exchange->on_sent(keep(first));
+  std::future<void> told = first.get_future();
+
+  EXPECT_EQ(told.wait_for(milliseconds(0)), std::future_status::timeout);
+  client.receive_until("one\r\n");
+  EXPECT_TRUE(ready(told));
+
+  // Nothing waits: at once.
+  bool at_once = false;
+  call.exchange->on_sent([&at_once] { at_once = true; });
+  EXPECT_TRUE(at_once);
+
+  std::promise<void> second;
+  EXPECT_TRUE(call.exchange->write("two"));
+  call.exchange->on_sent(keep(second));
+  client.receive_until("two\r\n");
+  EXPECT_TRUE(ready(second.get_future()));
+  call.exchange->finish();
+  EXPECT_EQ(client.receive_bytes(5), "0\r\n\r\n");
+}
+
+TEST(Stream, LetsGoOfWhoWaitsForAPeerThatVanishes) {
+  TestServer server;
+  RawClient client(server.port(), 4096);
+  client.send(get("/stream"));
+  TestServer::Call call = server.take();
+  std::promise<void> gone;
+  call.exchange->on_gone(keep(gone));
+  // As a download does it: the exchange is kept by what is kept by the exchange.
+  const auto kept = std::make_shared<std::shared_ptr<Exchange>>(call.exchange);
+  call.exchange->start(ok(std::string(std::size_t{16} << 20, 'x')));
+  call.exchange->on_sent([kept] { ADD_FAILURE() << "nobody took it"; });
+  call.exchange = nullptr;
+  EXPECT_EQ(kept.use_count(), 2);
+
+  client.abort();
+
+  EXPECT_TRUE(ready(gone.get_future()));
+  EXPECT_TRUE(eventually([&] { return kept.use_count() == 1; }));
+}
+
 TEST(Stream, OfASlowReaderIsBoundedAndClosed) {
   TestServer server({.max_pending_bytes = 1 << 20});
   RawClient client(server.port(), 4096);

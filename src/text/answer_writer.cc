@@ -1,7 +1,6 @@
 #include "text/answer_writer.h"
 
-#include "base/json.h"
-#include "base/log.h"
+#include "base/log_bounds.h"
 
 namespace fathom::text {
 
@@ -26,9 +25,9 @@ const ToolTable::Tool* AnswerWriter::begin_call(std::string_view name) {
   const ToolTable::Tool* const tool = tools_.find(name);
   told_ = tool != nullptr || forward_unknown_tools_;
   if (!told_) {
-    std::string message = "a tool call is dropped: the request has no tool ";
-    append_json_string(message, name);
-    log_warning(message);
+    // A model that makes names up does so call after call.
+    static LogRate rate(/*lines=*/10, /*interval_ns=*/10'000'000'000);
+    log_warning(rate, "a tool call is dropped: the request has no tool " + quoted_for_log(name));
     return tool;
   }
   AnswerPiece& piece = add(AnswerPiece::Kind::kCallBegin);

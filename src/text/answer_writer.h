@@ -28,8 +28,8 @@ class AnswerWriter {
   void reasoning(std::string_view text) { append(AnswerPiece::Kind::kReasoning, text); }
 
   // Between begin_call() and end_call() only these three may be called. A call of an unknown tool
-  // that is not to be forwarded leaves a line in the log and nothing else. Returns what is known of
-  // the tool, null when nothing is; good while this lives.
+  // that is not to be forwarded leaves a line in the log, within a rate, and nothing else. Returns
+  // what is known of the tool, null when nothing is; good while this lives.
   const ToolTable::Tool* begin_call(std::string_view name);
   // Requires UTF-8.
   void arguments(std::string_view text);

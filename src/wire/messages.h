@@ -161,6 +161,8 @@ struct EngineLoad {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
   std::int32_t waiting_for_grammar = 0;  // whose constraint is being compiled; beside `waiting`
+  std::int32_t waiting_retracted = 0;    // of `waiting`: gave their pages up and wait again
+  std::int64_t waiting_tokens = 0;       // of `waiting`: tokens that they may have computed
   std::int32_t pages_used = 0;           // held by requests
   std::int32_t pages_cached = 0;         // in the prefix cache; some of them are used as well
   std::int32_t pages = 0;

@@ -128,6 +128,31 @@ TEST_F(BatchSystem, WrongLinesAreErrorsOfTheirOwn) {
   EXPECT_EQ(results().size(), 5U);
 }
 
+TEST_F(BatchSystem, FailuresAreSentAgainWhenAskedFor) {
+  const std::string bad =
+      R"({"custom_id":"b","url":"/v1/completions","body":{"prompt":"x","temperature":-1}})";
+  write(line("a", 2) + bad + "\nnonsense\n" + line("c", 2));
+  EXPECT_EQ(batch().exit_code, 1);
+  EXPECT_EQ(results().size(), 4U);
+  write(line("a", 2) + line("b", 3) + line("n", 4) + line("c", 2));  // repaired
+  EXPECT_EQ(batch().exit_code, 1) << "b stays as it is";
+
+  const ProcessResult run = batch({"--retry-failed"});
+
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("errors are dropped"));
+  std::map<std::string, std::int64_t> tokens;
+  for (const Json& result : results()) {
+    EXPECT_FALSE(tokens.contains(id_of(result))) << id_of(result);
+    const Json* const body = result.find("response")->find("body");
+    tokens[id_of(result)] = *body->find("usage")->find("completion_tokens")->as_int64();
+  }
+  EXPECT_EQ(tokens, (std::map<std::string, std::int64_t>{{"a", 2}, {"b", 3}, {"c", 2}, {"n", 4}}));
+  const ProcessResult again = batch({"--retry-failed"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(results().size(), 4U);
+}
+
 TEST_F(BatchSystem, GoesOnAfterItWasKilled) {
   std::string text;
   for (int i = 0; i < 60; ++i) text += line("k" + std::to_string(i), 40);

@@ -1,0 +1,40 @@
+#include "engine/step_account.h"
+
+#include <gtest/gtest.h>
+
+namespace fathom::engine {
+namespace {
+
+std::shared_ptr<Sequence> sequence_of(std::size_t prompt, std::size_t generated) {
+  auto sequence = std::make_shared<Sequence>();
+  sequence->tokens.resize(prompt + generated);
+  sequence->prompt_tokens = static_cast<std::int32_t>(prompt);
+  sequence->max_new_tokens = 100;
+  return sequence;
+}
+
+TEST(StepAccount, WhatWaitsIsCountedInRequestsAndTokens) {
+  const StepAccount account({});
+  const cache::PagePool pool(4);
+  Sequences sequences;
+  sequences[1] = sequence_of(10, 3);  // runs
+  sequences[1]->slot = 0;
+  sequences[2] = sequence_of(20, 0);
+  sequences[3] = sequence_of(30, 5);  // was retracted
+  sequences[3]->retractions = 1;
+  sequences[4] = sequence_of(40, 1);  // its last token is under way
+  sequences[4]->max_new_tokens = 1;
+
+  wire::EngineLoad load;
+  account.fill(load, sequences, pool, 0.5F);
+
+  EXPECT_EQ(load.waiting, 2);
+  EXPECT_EQ(load.waiting_retracted, 1);
+  EXPECT_EQ(load.waiting_tokens, 20 + 35);
+  account.fill(load, {}, pool, 0.5F);
+  EXPECT_EQ(load.waiting_retracted, 0);
+  EXPECT_EQ(load.waiting_tokens, 0);
+}
+
+}  // namespace
+}  // namespace fathom::engine
