@@ -43,6 +43,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.order = order_options(plan);
   options.prefix_cache = plan.cache.prefix_cache;
   options.eviction = plan.cache.evicts_least_used ? cache::Eviction::kLfu : cache::Eviction::kLru;
+  options.drafts = plan.speculation.drafts();
   options.overlap = plan.overlap_schedule;
   options.mask_threads = mask_threads(plan);
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
@@ -89,7 +90,8 @@ Status Loading::take_memory() {
     FATHOM_RETURN_IF_ERROR(check_fit(plan_.cache.pool_bytes(), memory_.workspace, free_now()));
   }
   const std::int64_t before_caches = free_now();
-  FATHOM_RETURN_IF_ERROR(model_->create_caches(plan_.cache.dtype, plan_.cache.pages));
+  FATHOM_RETURN_IF_ERROR(
+      model_->create_caches(plan_.cache.dtype, plan_.cache.layers, plan_.cache.pages));
   memory_.caches = taken_since(before_caches);
   log_info(fmt::format("KV Cache is allocated. #tokens: {}, KV size: {:.2f} GB",
                        plan_.cache.pool_tokens(), gigabytes(plan_.cache.pool_bytes())));

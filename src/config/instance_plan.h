@@ -74,6 +74,9 @@ struct SpeculationPlan {
   std::int32_t top_k = 0;
   std::int32_t draft_tokens = 0;   // rows verified per request and round
   std::int32_t verify_tokens = 0;  // of a full batch: max_running x draft_tokens
+  // Tokens that the draft layer guesses after each step.
+  std::int32_t drafts() const { return algorithm.empty() ? 0 : steps; }
+  std::int32_t verified() const { return algorithm.empty() ? 0 : draft_tokens; }
 };
 
 struct ExchangePlan {

@@ -44,6 +44,11 @@ Status choose_draft_shape(Resolution& r) {
         (has_steps ? "--speculative-eagle-topk is missing" : "--speculative-num-steps is missing") +
         "; give the steps and the top-k, or none of the three for 3, 1 and 4");
   }
+  constexpr std::int64_t kMostSteps = 5;
+  if (flags.integer("speculative_num_steps") > kMostSteps) {
+    return invalid_argument(flags.shown("speculative_num_steps") + ": expected 1 to " +
+                            std::to_string(kMostSteps));
+  }
   const std::int64_t chain = flags.integer("speculative_num_steps") + 1;
   if (flags.integer("speculative_eagle_topk") == 1) {
     if (flags.integer("speculative_num_draft_tokens", -1) != chain) {

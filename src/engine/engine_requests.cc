@@ -172,6 +172,7 @@ void Engine::State::record(const Work& done, WorkResult result) {
     ++sequence.draft_counts.steps;
     sequence.draft_counts.drafts += done.drafts;
     sequence.draft_counts.accepted += std::ssize(result.tokens) - 1;
+    account.verified(done.drafts, std::ssize(result.tokens) - 1);
   }
   sequence.drafts = std::move(result.drafts);
   for (std::size_t i = 0; i < result.tokens.size() && !sequence.ended; ++i) {

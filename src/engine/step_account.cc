@@ -11,6 +11,12 @@ void StepAccount::begin(const SequencePages& pages, float reserve_ratio) {
   report_.ratio_before = reserve_ratio;
 }
 
+void StepAccount::verified(std::int32_t drafts, std::int64_t accepted) {
+  ++totals_.drafts.steps;
+  totals_.drafts.drafts += drafts;
+  totals_.drafts.accepted += accepted;
+}
+
 void StepAccount::admits(const Sequence& sequence) {
   report_.cached_tokens += sequence.computed;
   totals_.cached_tokens += sequence.computed;
@@ -65,6 +71,7 @@ void StepAccount::launched(const std::vector<Work>& work,
   report_.pages = pages.capacity();
   report_.graph = graph;
   report_.generated_tokens = generated_tokens;
+  report_.drafts = totals_.drafts;
   report_.ratio_after = reserve_ratio;
   options_.on_report(report_);
 }

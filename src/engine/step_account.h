@@ -30,6 +30,7 @@ struct StepReport {
   bool tells_decode = false;
   bool graph = false;
   std::int64_t generated_tokens = 0;  // since the start
+  wire::DraftCounts drafts;           // since the start
   // What was retracted before the step.
   std::int32_t retracted = 0;
   std::int32_t pages_gained = 0;
@@ -57,6 +58,8 @@ class StepAccount {
   void begin(const SequencePages& pages, float reserve_ratio);
   // `sequence` has given its pages up, `gained` of which nobody else holds.
   void retracts(const Sequence& sequence, std::int32_t gained);
+  // `drafts` of a request were verified, and so many of them were right.
+  void verified(std::int32_t drafts, std::int64_t accepted);
   // `sequence` begins with the rows that were found for it.
   void admits(const Sequence& sequence);
   // The step is launched. `sequences` are those that were launched with it and all others.
