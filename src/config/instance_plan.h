@@ -74,6 +74,9 @@ struct SpeculationPlan {
   std::int32_t top_k = 0;
   std::int32_t draft_tokens = 0;   // rows verified per request and round
   std::int32_t verify_tokens = 0;  // of a full batch: max_running x draft_tokens
+  // In [0, 1]; below 1 drafts decide themselves (ops::SampleArgs).
+  double accept_threshold_single = 1;
+  double accept_threshold_acc = 1;
 };
 
 struct ExchangePlan {

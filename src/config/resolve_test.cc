@@ -396,6 +396,20 @@ TEST(Speculation, FillsInWhatIsMissing) {
                    .flags.is_on("enable_mixed_chunk"));
 }
 
+TEST(Speculation, SaysThatLowThresholdsChangeAnswers) {
+  const Resolved exact = resolved("--speculative-algorithm EAGLE");
+  EXPECT_EQ(exact.plan.speculation.accept_threshold_single, 1);
+  EXPECT_EQ(exact.plan.speculation.accept_threshold_acc, 1);
+  EXPECT_THAT(exact.warnings, Not(Contains(HasSubstr("threshold"))));
+
+  const Resolved r = resolved(
+      "--speculative-algorithm EAGLE --speculative-accept-threshold-single 0.25 "
+      "--speculative-accept-threshold-acc 0");
+  EXPECT_EQ(r.plan.speculation.accept_threshold_single, 0.25);
+  EXPECT_EQ(r.plan.speculation.accept_threshold_acc, 0);
+  EXPECT_THAT(r.warnings, Contains(HasSubstr("--speculative-accept-threshold-single 0.25: ")));
+}
+
 TEST(Speculation, AChainVerifiesOneTokenMoreThanItsSteps) {
   const Resolved r = resolved(
       "--speculative-algorithm EAGLE --speculative-num-steps 2 --speculative-eagle-topk 1 "

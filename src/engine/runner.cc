@@ -244,6 +244,9 @@ void Runner::State::sample(const StepInputs& inputs,
   args.sample = inputs.sample.view.rows(0, drawing);
   args.position = inputs.drawn_position.view.rows(0, drawing);
   args.token = drawn.view(DType::kI32, {drawing});
+  if (options.drafts > 0) args.draft = inputs.draft.view.rows(0, drawing);
+  args.accept_threshold_single = options.accept_threshold_single;
+  args.accept_threshold_acc = options.accept_threshold_acc;
   require_valid(args);
   ops.sample(*stream, args);
 }

@@ -30,6 +30,9 @@ struct RunnerOptions {
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   // Drafts that a sequence may have: the model's draft layer makes them after each step. 0: none.
   std::int32_t drafts = 0;
+  // Below 1 drafts decide themselves (ops::SampleArgs).
+  float accept_threshold_single = 1;
+  float accept_threshold_acc = 1;
   std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
 
   std::int64_t pages_of_sequence() const { return ceil_div(context_tokens, config::kPageTokens); }
