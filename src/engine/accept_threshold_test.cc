@@ -64,6 +64,7 @@ class AcceptThresholds : public testing::TestWithParam<std::int32_t> {
       ids.push_back(engine.submit(each));
     }
     std::vector<wire::TokenOutput> all;
+    all.reserve(ids.size());
     for (const wire::RequestId id : ids) all.push_back(engine.wait(id));
     return all;
   }
