@@ -124,8 +124,11 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
       .integer("max_req_input_len", options.max_prompt_tokens)
       .begin_array("internal_states");
   out += "{" + arguments;
+  if (options.draft_tokens > 0) {
+    JsonWriter(out).real("avg_spec_accept_length", accept_length(load.totals.drafts));
+    out += ',';
+  }
   JsonWriter(out)
-      .real("avg_spec_accept_length", accept_length(load.totals.drafts))
       .real("last_gen_throughput", core.throughput.look(load.generated_tokens, now_ns()))
       .begin_object("memory_usage")
       .real("weight", options.weight_gigabytes)

@@ -134,11 +134,10 @@ std::vector<Section> sections_of(const Core& core,
   }
   if (query.wants("spec") && core.options.draft_tokens > 0) {
     const double length = accept_length(load.totals.drafts);
-    sections.push_back(
-        {"speculative",
-         "spec_",
-         {{"accept_length", rounded(length, 1e4)},
-          {"accept_rate", rounded(length / core.options.draft_tokens, 1e4)}}});
+    sections.push_back({"speculative",
+                        "spec_",
+                        {{"accept_length", rounded(length, 1e4)},
+                         {"accept_rate", rounded(length / core.options.draft_tokens, 1e4)}}});
   }
   if (query.wants("disagg")) {
     sections.push_back({"disaggregation",

@@ -40,6 +40,9 @@ class NativeReply final : public Reply {
   NativeReply(NativeFacts facts, const text::Tokenizer* tokenizer);
 
   bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) override;
+  std::int32_t answer_tokens(std::uint32_t index) const override {
+    return samples_[index].state.generated_tokens();
+  }
   void close(std::string& events) override;
   std::string body() override;
 

@@ -41,13 +41,13 @@ void Registry::release_name(wire::RequestId id) {
   if (name != nullptr && --name->left == 0) names_.erase(name->rid);
 }
 
-void Registry::abort_sample(wire::RequestId id) {
+void Registry::abort_sample(wire::RequestId id, std::int32_t answer_tokens) {
   {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(id)) release_name(id);
   }
   events_.on_complete(id);
-  engine_->abort({id});
+  engine_->abort({id, answer_tokens});
 }
 
 std::optional<Refusal> Registry::send(const std::shared_ptr<Call>& call,
@@ -119,7 +119,9 @@ bool Registry::deliver() {
     if (call == nullptr) continue;
     const Call::Next next = call->take(index, outputs[i]);
     if (next == Call::Next::kAbortRest) abort(*call);
-    if (next == Call::Next::kAbortSample) abort_sample(outputs[i].id);
+    if (next == Call::Next::kAbortSample) {
+      abort_sample(outputs[i].id, call->answer_tokens(index));
+    }
   }
   for (const auto& [call, index] : targets) {
     if (call != nullptr && call->flush() == Call::Next::kAbortRest) abort(*call);

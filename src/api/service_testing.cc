@@ -123,7 +123,7 @@ Status FakeEngine::submit(wire::GenerateRequest request) {
 
 void FakeEngine::abort(const wire::AbortRequest& request) {
   const std::lock_guard lock(mutex_);
-  aborts_.push_back(request.id);
+  aborts_.push_back(request);
   changed_.notify_all();
 }
 
@@ -176,13 +176,13 @@ std::vector<wire::GenerateRequest> FakeEngine::take_requests() {
 
 std::vector<wire::RequestId> FakeEngine::aborts() const {
   const std::lock_guard lock(mutex_);
-  return aborts_;
+  return abort_ids();
 }
 
 std::vector<wire::RequestId> FakeEngine::wait_aborts(std::size_t count) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return aborts_.size() >= count; });
-  return aborts_;
+  return abort_ids();
 }
 
 // ServiceRig

@@ -44,6 +44,8 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.prefix_cache = plan.cache.prefix_cache;
   options.eviction = plan.cache.evicts_least_used ? cache::Eviction::kLfu : cache::Eviction::kLru;
   options.drafts = plan.speculation.drafts();
+  options.accept_threshold_single = static_cast<float>(plan.speculation.accept_threshold_single);
+  options.accept_threshold_acc = static_cast<float>(plan.speculation.accept_threshold_acc);
   options.overlap = plan.overlap_schedule;
   options.mask_threads = mask_threads(plan);
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <utility>
 #include <vector>
 
 #include "config/kv_layout.h"
@@ -77,6 +76,9 @@ struct SpeculationPlan {
   // Tokens that the draft layer guesses after each step.
   std::int32_t drafts() const { return algorithm.empty() ? 0 : steps; }
   std::int32_t verified() const { return algorithm.empty() ? 0 : draft_tokens; }
+  // In [0, 1]; below 1 drafts decide themselves (ops::SampleArgs).
+  double accept_threshold_single = 1;
+  double accept_threshold_acc = 1;
 };
 
 struct ExchangePlan {

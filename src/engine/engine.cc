@@ -100,6 +100,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
   runner_options.pad_graphs = options.pad_graphs;
   runner_options.drawable_tokens = options.first_unused_token;
   runner_options.drafts = options.drafts;
+  runner_options.accept_threshold_single = options.accept_threshold_single;
+  runner_options.accept_threshold_acc = options.accept_threshold_acc;
   runner_options.mask_threads = options.compiler != nullptr ? options.mask_threads : 1;
   auto runner = Runner::create(config, model, store, ops, device, runner_options);
   FATHOM_RETURN_IF_ERROR(runner.status());

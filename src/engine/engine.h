@@ -31,8 +31,13 @@ struct EngineOptions {
   bool prefix_cache = true;  // whether later requests find what earlier ones computed
   cache::Eviction eviction = cache::Eviction::kLru;
   // Tokens that the draft layer guesses after each, for the next step to verify. 0: none. They need
-  // the model's draft layer, and caches for it. Answers do not depend on them.
+  // the model's draft layer, and caches for it. Answers do not depend on them while both thresholds
+  // are 1.
   std::int32_t drafts = 0;
+  // In [0, 1]. Below 1 likely drafts become part of sampled answers more often than their
+  // probability says (ops::SampleArgs). Greedy answers stay as they are.
+  float accept_threshold_single = 1;
+  float accept_threshold_acc = 1;
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it. Not together with drafts.
   bool overlap = false;

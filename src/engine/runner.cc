@@ -9,6 +9,7 @@
 
 #include "config/kv_layout.h"
 #include "engine/adjust_io.h"
+#include "engine/drafter.h"
 #include "engine/step_io.h"
 #include "ops/sample.h"
 
@@ -51,12 +52,6 @@ struct GraphPair {
   DecodeGraph selected;  // for those that are selected from
 };
 
-template <class Args>
-void require_valid(const Args& args) {
-  const Status valid = ops::validate(args);
-  FATHOM_CHECK_MSG(valid.ok(), valid.message());
-}
-
 }  // namespace
 
 struct Runner::State {
@@ -76,41 +71,22 @@ struct Runner::State {
   Buffer top_ids;         // i32 [logit rows * kMaxTopLogprobs], flat
   Buffer top_logprobs;    // f32, the same
   Buffer asked_logprobs;  // f32 [logit rows * kMaxAskedLogprobs], flat
-  Buffer accepted;        // i32 [logit rows]: right drafts of each work that draws
-  Buffer last_row;        // i32 [logit rows]: the last row of use of each
-  Buffer drafted;         // i32 [drafts, logit rows], flat
-  Buffer draft_log_sum;   // f32 [logit rows]
-  Buffer chain_position;  // i32 [logit rows]
-  Buffer chain_sequence;  // i32 [logit rows]
-  Buffer chain_hidden;    // f32 or bf16 [logit rows, hidden], flat
 
   std::array<Slot, kMaxUnderWay> slots;
   std::size_t next_slot = 0;
   std::size_t under_way = 0;
   PageTable table;
+  std::unique_ptr<Drafter> drafter;  // null: no drafts
   std::vector<model::Segment> segments;
   std::vector<GraphPair> graphs;  // ascending batches
   std::optional<Begun> begun;
   AdjustedRows adjusted;  // of the last step
   grammar::MaskFiller mask_filler{config.vocab_size, options.mask_threads};
 
-  // Ids that may be drawn are below this.
-  std::int32_t drawable() const {
-    return options.drawable_tokens > 0 ? std::min(options.drawable_tokens, config.vocab_size)
-                                       : config.vocab_size;
-  }
+  std::int32_t drawable() const { return options.drawable(config.vocab_size); }
   model::Batch batch_of(const StepInputs& inputs, std::int32_t max_position) const;
   // Enqueues what a graph can hold: tokens of the step before, the model.
   Result<model::StepOutput> compute(const StepInputs& inputs, const model::Batch& batch);
-  // The same of the draft layer, whose input are the step's draws.
-  Status draft(const StepInputs& inputs, model::Batch batch, const TensorView& hidden);
-  Status chain(const StepInputs& inputs, model::Batch batch, TensorView hidden);
-  // The best token of each row of the draft layer's logits becomes draft number `draft`.
-  void guess(const TensorView& logits, std::int32_t draft);
-  TensorView drafted_tokens(std::int32_t draft, std::int64_t drawers) const {
-    return drafted.view(DType::kI32, {drawers},
-                        static_cast<std::size_t>(draft * drawers) * sizeof(std::int32_t));
-  }
   void adjust(Slot& slot, const TensorView& logits);
   void sample(const StepInputs& inputs, const TensorView& logits, std::int64_t drawing);
   void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
@@ -148,76 +124,6 @@ Result<model::StepOutput> Runner::State::compute(const StepInputs& inputs,
   return model.forward(*stream, batch, store);
 }
 
-Status Runner::State::draft(const StepInputs& inputs,
-                            model::Batch batch,
-                            const TensorView& hidden) {
-  ops::AcceptDraftsArgs accept;
-  accept.first = inputs.first_draw.view;
-  accept.drawn = drawn.view(DType::kI32, {inputs.logit_row_count});
-  accept.draft = inputs.draft.view;
-  accept.row = inputs.logit_rows.view;
-  accept.accepted = accepted.view(DType::kI32, {inputs.drawers});
-  accept.last = last_row.view(DType::kI32, {inputs.drawers});
-  require_valid(accept);
-  ops.accept_drafts(*stream, accept);
-  const ops::FillIdsArgs fill{inputs.next_ids.view,
-                              drawn.view(DType::kI32, {options.max_logit_rows})};
-  require_valid(fill);
-  ops.fill_ids(*stream, fill);
-  batch.ids = inputs.next_ids.view;
-  batch.logit_rows = accept.last;
-  const Result<model::StepOutput> output = model.draft(*stream, batch, hidden, store);
-  FATHOM_RETURN_IF_ERROR(output.status());
-  guess(output->logits, 0);
-  return options.drafts > 1 ? chain(inputs, batch, output->hidden) : Status();
-}
-
-void Runner::State::guess(const TensorView& logits, std::int32_t draft) {
-  const std::int64_t drawers = logits.shape[0];
-  ops::ArgmaxArgs best;
-  best.logits = logits.columns(0, drawable());
-  best.token = drafted_tokens(draft, drawers);
-  best.log_sum = draft_log_sum.view(DType::kF32, {drawers});
-  require_valid(best);
-  ops.argmax(*stream, best);
-}
-
-// One draft after the other, each of the one before and of the draft layer's own hidden state.
-// Their rows are provisional: the next step writes those of the tokens that stay.
-Status Runner::State::chain(const StepInputs& inputs, model::Batch batch, TensorView hidden) {
-  const std::int64_t drawers = inputs.drawers;
-  if (drawers == 0) return {};
-  ops::FollowRowsArgs follow;
-  follow.from = batch.logit_rows;
-  follow.position = inputs.positions.view;
-  follow.sequence = inputs.sequences.view;
-  follow.end = inputs.page_end.view;
-  follow.next_position = chain_position.view(DType::kI32, {drawers});
-  follow.next_sequence = chain_sequence.view(DType::kI32, {drawers});
-  const TensorView first = chain_hidden.view(hidden.dtype, {drawers, hidden.shape[1]});
-  const ops::GatherRowsArgs gather{hidden, follow.from, first};
-  require_valid(gather);
-  ops.gather_rows(*stream, gather);
-  hidden = first;
-  batch.tokens.positions = follow.next_position;
-  batch.tokens.sequences = follow.next_sequence;
-  batch.logit_rows = inputs.drawer.view;
-  batch.segments = {};
-  const std::int32_t last_position = batch.max_position;
-  for (std::int32_t draft = 1; draft < options.drafts; ++draft) {
-    follow.ahead = draft;
-    require_valid(follow);
-    ops.follow_rows(*stream, follow);
-    batch.ids = drafted_tokens(draft - 1, drawers);
-    batch.max_position = std::min(last_position + draft, options.context_tokens - 1);
-    const Result<model::StepOutput> output = model.draft(*stream, batch, hidden, store);
-    FATHOM_RETURN_IF_ERROR(output.status());
-    guess(output->logits, draft);
-    hidden = output->hidden;
-  }
-  return {};
-}
-
 void Runner::State::adjust(Slot& slot, const TensorView& logits) {
   AdjustInputs::choose(slot.work, slot.chosen, adjusted);
   if (adjusted.rows.empty()) return;
@@ -244,6 +150,9 @@ void Runner::State::sample(const StepInputs& inputs,
   args.sample = inputs.sample.view.rows(0, drawing);
   args.position = inputs.drawn_position.view.rows(0, drawing);
   args.token = drawn.view(DType::kI32, {drawing});
+  if (options.drafts > 0) args.draft = inputs.draft.view.rows(0, drawing);
+  args.accept_threshold_single = options.accept_threshold_single;
+  args.accept_threshold_acc = options.accept_threshold_acc;
   require_valid(args);
   ops.sample(*stream, args);
 }
@@ -319,7 +228,7 @@ void Runner::State::download_results(const Slot& slot) {
   const StepOutputs& to = slot.outputs;
   const std::int64_t rows = chosen.count();
   download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
-  if (options.drafts > 0) download(drafted, to.draft, options.drafts * slot.drawers);
+  if (drafter) download(drafter->drafted(), to.draft, options.drafts * slot.drawers);
   if (!chosen.scored) return;
   download(logprob, to.logprob, rows);
   download(top_ids, to.top_ids, rows * chosen.top);
@@ -351,7 +260,9 @@ Result<DecodeGraph> Runner::State::capture(std::int32_t batch, std::int32_t max_
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
   made.graph = std::move(graph).value();
   if (options.drafts == 0) return made;
-  const auto enqueue_draft = [&] { return draft(inputs, padding, made.output.hidden); };
+  const auto enqueue_draft = [&] {
+    return drafter->draft(*stream, inputs, padding, drawn, made.output.hidden);
+  };
   FATHOM_RETURN_IF_ERROR(enqueue_draft());
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
   auto draft_graph = device.capture(*stream, enqueue_draft);
@@ -391,16 +302,13 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   Buffer top_ids = allocate(logit_rows * kMaxTopLogprobs);
   Buffer top_logprobs = allocate(logit_rows * kMaxTopLogprobs);
   Buffer asked_logprobs = allocate(logit_rows * kMaxAskedLogprobs);
-  const std::size_t drafters = options.drafts > 0 ? logit_rows : 0;
-  Buffer accepted = allocate(drafters);
-  Buffer last_row = allocate(drafters);
-  Buffer drafted = allocate(drafters * static_cast<std::size_t>(options.drafts));
-  Buffer draft_log_sum = allocate(drafters);
-  const std::size_t chains = options.drafts > 1 ? logit_rows : 0;
-  Buffer chain_position = allocate(chains);
-  Buffer chain_sequence = allocate(chains);
-  Buffer chain_hidden = allocate(chains * static_cast<std::size_t>(config.hidden_size));
   FATHOM_RETURN_IF_ERROR(failed.in("the engine's step buffers"));
+  std::unique_ptr<Drafter> drafter;
+  if (options.drafts > 0) {
+    auto made = Drafter::create(config, model, store, ops, device, options);
+    FATHOM_RETURN_IF_ERROR(made.status().in("the engine's step buffers"));
+    drafter = std::move(made).value();
+  }
   auto state = std::unique_ptr<State>(new State{config,
                                                 model,
                                                 store,
@@ -416,17 +324,11 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 std::move(top_ids),
                                                 std::move(top_logprobs),
                                                 std::move(asked_logprobs),
-                                                std::move(accepted),
-                                                std::move(last_row),
-                                                std::move(drafted),
-                                                std::move(draft_log_sum),
-                                                std::move(chain_position),
-                                                std::move(chain_sequence),
-                                                std::move(chain_hidden),
                                                 {},
                                                 0,
                                                 0,
                                                 PageTable(options.page_table_cells()),
+                                                std::move(drafter),
                                                 {},
                                                 {},
                                                 {},
@@ -544,10 +446,11 @@ void Runner::draw() {
   if (slot.chosen.scored) state.score(inputs, slot.chosen, logits);
   if (begun.graph != nullptr && begun.graph->draft_graph != nullptr) {
     begun.graph->draft_graph->launch(*state.stream);
-  } else if (state.options.drafts > 0) {
+  } else if (state.drafter) {
     model::Batch batch = state.batch_of(inputs, begun.max_position);
     batch.segments = state.segments;
-    const Status drafted = state.draft(inputs, batch, begun.output.hidden);
+    const Status drafted =
+        state.drafter->draft(*state.stream, inputs, batch, state.drawn, begun.output.hidden);
     // It has the same rows as the model's part, which fitted.
     FATHOM_CHECK_MSG(drafted.ok(), drafted.message());
   }

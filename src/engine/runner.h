@@ -30,8 +30,15 @@ struct RunnerOptions {
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
   // Drafts that a sequence may have: the model's draft layer makes them after each step. 0: none.
   std::int32_t drafts = 0;
+  // Below 1 drafts decide themselves (ops::SampleArgs).
+  float accept_threshold_single = 1;
+  float accept_threshold_acc = 1;
   std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
 
+  // Ids that may be drawn are below this.
+  std::int32_t drawable(std::int32_t vocab_size) const {
+    return drawable_tokens > 0 && drawable_tokens < vocab_size ? drawable_tokens : vocab_size;
+  }
   std::int64_t pages_of_sequence() const { return ceil_div(context_tokens, config::kPageTokens); }
   std::int64_t page_table_cells() const { return max_sequences * pages_of_sequence(); }
   int mask_threads = 1;  // that fill masks of constraints, the engine's included

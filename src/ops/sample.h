@@ -60,6 +60,16 @@ Status validate(const AdjustLogitsArgs& args);
 // Greedy rows take the largest logit, the lowest id among equals, and no random number; so do rows
 // whose largest logit is infinite. NaN counts as -infinity; a row with nothing above that gives the
 // token of its first -infinity, or token 0.
+//
+// With `draft` and an acceptance threshold below 1, the rows that are not greedy decide on their
+// drafts first: the usual lossy rule. With P the draft's probability among the kept tokens and u a
+// second random number, the draft becomes the row's token when P > 0 and
+//
+//   u < P / accept_threshold_acc   or   P >= accept_threshold_single
+//
+// and otherwise the row's token is drawn from the other kept tokens. So a draft is accepted when
+// it is the row's token, whatever the thresholds are (AcceptDraftsArgs). With both at 1 drafts have
+// no say: a draw from all kept tokens accepts them as often.
 struct SampleArgs {
   TensorView logits;       // [rows, vocab] f32; vocab in [1, kMaxSampledVocab]
   TensorView temperature;  // [rows] f32, finite; below kGreedyTemperature: greedy
@@ -70,13 +80,20 @@ struct SampleArgs {
   TensorView sample;       // [rows] i32: index among the samples of one prompt
   TensorView position;     // [rows] i32: of the token drawn, absolute in its sequence
   TensorView token;        // [rows] i32, out
+
+  TensorView draft{};                 // [rows] i32, below the vocabulary; below 0: none; or absent
+  float accept_threshold_single = 1;  // in [0, 1]
+  float accept_threshold_acc = 1;     // in [0, 1]
+  bool drafts_decide() const {
+    return draft.present() && (accept_threshold_single < 1 || accept_threshold_acc < 1);
+  }
 };
 Status validate(const SampleArgs& args);
 
-// Which drafts the draws of a step accept (design 6a.8). A sequence has consecutive draws: the first
-// from its last known token's row, the others from its drafts' rows. Draw r is only of use when all
-// drafts before it are right, and the first draw that differs from the draft behind it is the last
-// one of use.
+// Which drafts the draws of a step accept (design 6a.8). A sequence has consecutive draws: the
+// first from its last known token's row, the others from its drafts' rows. Draw r is only of use
+// when all drafts before it are right, and the first draw that differs from the draft behind it is
+// the last one of use.
 //
 //   accepted[i] = the largest a with drawn[first[i] + r] == draft[first[i] + r] for all r < a
 //   last[i]     = row[first[i] + accepted[i]]

@@ -24,6 +24,11 @@ Status match_pair(const TensorView& ids,
   return match(logprobs, logprobs_name, {&rows, &columns}, values);
 }
 
+Status match_threshold(float threshold, const std::string& name) {
+  if (threshold >= 0 && threshold <= 1) return {};
+  return invalid_argument(name + " is " + std::to_string(threshold) + ", wanted 0 to 1");
+}
+
 }  // namespace
 
 Status validate(const SampleArgs& args) {
@@ -44,7 +49,11 @@ Status validate(const SampleArgs& args) {
   FATHOM_RETURN_IF_ERROR(match(args.seed, "seed", {&rows, &words}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.sample, "sample", {&rows}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
-  return match(args.token, "token", {&rows}, numbers);
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&rows}, numbers));
+  if (!args.draft.present()) return {};
+  FATHOM_RETURN_IF_ERROR(match_threshold(args.accept_threshold_single, "accept_threshold_single"));
+  FATHOM_RETURN_IF_ERROR(match_threshold(args.accept_threshold_acc, "accept_threshold_acc"));
+  return match(args.draft, "draft", {&rows}, numbers);
 }
 
 Status validate(const AcceptDraftsArgs& args) {
