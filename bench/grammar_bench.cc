@@ -113,7 +113,7 @@ class Answers {
   std::size_t words_;
   std::vector<std::uint32_t> masks_;
   std::vector<std::unique_ptr<Matcher>> matchers_;
-  std::vector<fathom::grammar::MaskRow> rows_;
+  std::vector<fathom::grammar::MaskRows> rows_;
   std::mt19937 random_;
 };
 

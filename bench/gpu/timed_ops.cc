@@ -98,6 +98,12 @@ void TimedOps::adjust_logits(Stream& s, const ops::AdjustLogitsArgs& a) const {
 void TimedOps::sample(Stream& s, const ops::SampleArgs& a) const {
   timed("sampling", &ops::OpSet::sample, s, a);
 }
+void TimedOps::accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const {
+  timed("sampling", &ops::OpSet::accept_drafts, s, a);
+}
+void TimedOps::follow_rows(Stream& s, const ops::FollowRowsArgs& a) const {
+  timed("sampling", &ops::OpSet::follow_rows, s, a);
+}
 void TimedOps::logprobs(Stream& s, const ops::LogprobsArgs& a) const {
   timed("sampling", &ops::OpSet::logprobs, s, a);
 }

@@ -29,6 +29,8 @@ class TimedOps final : public ops::OpSet {
   std::map<std::string, double> milliseconds() const;
 
   void embed(Stream& s, const ops::EmbedArgs& a) const override;
+  void accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const override;
+  void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override;
   void fill_ids(Stream& s, const ops::FillIdsArgs& a) const override;
   void scatter(Stream& s, const ops::ScatterArgs& a) const override;
   void gather_rows(Stream& s, const ops::GatherRowsArgs& a) const override;

@@ -76,6 +76,11 @@ Call::Next Call::take(std::uint32_t index, const wire::TokenOutput& output) {
   return output.finish == wire::Finish::kNone ? Next::kAbortSample : Next::kGoOn;
 }
 
+std::int32_t Call::answer_tokens(std::uint32_t index) {
+  const std::lock_guard lock(mutex_);
+  return reply_ != nullptr ? reply_->answer_tokens(index) : -1;
+}
+
 Call::Next Call::flush() {
   const std::lock_guard lock(mutex_);
   if (answered_) return Next::kGoOn;

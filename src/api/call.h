@@ -24,6 +24,8 @@ class Reply {
   // to `events`. Returns whether the sample's answer is over; that may be before the engine says
   // so, and nothing more is taken for it.
   virtual bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) = 0;
+  // Tokens of the sample's answer so far.
+  virtual std::int32_t answer_tokens(std::uint32_t index) const = 0;
   // After the last output of every sample: the events that end a stream.
   virtual void close(std::string& events) = 0;
   // The same moment of an answer that is no stream: its body.
@@ -82,6 +84,8 @@ class Call {
   };
   // One output of the sample `index`. Its text is kept until flush().
   Next take(std::uint32_t index, const wire::TokenOutput& output);
+  // Tokens of that sample's answer so far; -1 when nobody counts them any more.
+  std::int32_t answer_tokens(std::uint32_t index);
   // Writes what take() left, in one write; ends the answer after the last output.
   Next flush();
 

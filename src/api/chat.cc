@@ -16,7 +16,7 @@ std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out)
   request.sampling =
       read_sampling(fields, SamplingDialect::kOpenAi, core.options.sampling_defaults, core.options);
   request.sampling.max_new_tokens = read_max_tokens(fields);
-  request.sampling.priority = read_request_fields(fields);
+  request.sampling.request = read_request_fields(fields);
   read_conversation(fields, core.options.default_thinking, request);
   AnswerFacts facts = read_openai_facts(fields, core, request.sampling.samples);
   facts.logprobs = fields.boolean("logprobs", false);

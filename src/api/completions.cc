@@ -76,7 +76,7 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
       read_sampling(fields, SamplingDialect::kOpenAi, SamplingDefaults{}, core.options);
   const auto most = fields.integer("max_tokens", 1, std::numeric_limits<std::int32_t>::max());
   sampling.max_new_tokens = static_cast<std::int32_t>(most.value_or(kDefaultMaxTokens));
-  sampling.priority = read_request_fields(fields);
+  sampling.request = read_request_fields(fields);
   AnswerFacts facts = read_openai_facts(fields, core, sampling.samples);
   const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs);
   facts.logprobs = top.has_value();

@@ -162,6 +162,8 @@ http::Response stored_response(Core& core, const http::Request& request);
 http::Response model_info(Core& core, const http::Request& request);
 http::Response server_info(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);
+// Tokens that a request got of a step that verified drafts, on average; 0 when there was none.
+double accept_length(const wire::DraftCounts& drafts);
 http::Response abort_request(Core& core, const http::Request& request);
 
 // What an operator asks for (monitoring.cc).

@@ -40,7 +40,8 @@ const Json& value_for(const Json& body, std::string_view name, std::size_t index
 // Lists beside a batch have one element for each prompt.
 std::optional<Refusal> check_list_lengths(const Json& body, std::size_t prompts) {
   for (const std::string_view name :
-       {"sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num"}) {
+       {"sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
+        "cache_salt", "extra_key"}) {
     const Json* value = body.find(name);
     const Json::Array* elements = value == nullptr ? nullptr : value->as_array();
     if (elements == nullptr || elements->size() == prompts) continue;
@@ -109,6 +110,19 @@ std::optional<Refusal> read_item_sampling(const Core& core, const Json& value, I
   FieldReader fields(merged.is_null() ? own : merged, "sampling_params.");
   item.sampling = read_sampling(fields, SamplingDialect::kNative, SamplingDefaults{}, core.options);
   if (core.tokenizer == nullptr && item.sampling.stops != nullptr) return no_tokenizer();
+  return fields.refusal();
+}
+
+std::optional<Refusal> read_item_namespace(const Json& body,
+                                           std::size_t index,
+                                           bool batch,
+                                           Item& item) {
+  Json own = Json::object();
+  for (const std::string_view name : {"cache_salt", "extra_key"}) {
+    own.set(name, value_for(body, name, index, batch));
+  }
+  FieldReader fields(own);
+  item.sampling.request.cache_namespace = read_cache_namespace(fields);
   return fields.refusal();
 }
 
@@ -218,7 +232,7 @@ std::int32_t read_generate_fields(FieldReader& fields) {
   for (const std::string_view name : {"input_embeds", "image_data", "video_data", "audio_data"}) {
     fields.not_built_unless_empty(name);
   }
-  return read_request_fields(fields);
+  return read_priority(fields);
 }
 
 }  // namespace
@@ -238,7 +252,8 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
     Item& item = items[i];
     item.told.text_in_logprobs = text_in_logprobs;
     if (auto refusal = read_item(core, body, i, facts.batch, item)) return refusal;
-    item.sampling.priority = priority;
+    item.sampling.request.priority = priority;
+    if (auto refusal = read_item_namespace(body, i, facts.batch, item)) return refusal;
     if (item.sampling.samples != items.front().sampling.samples) {
       return Refusal::semantic("sampling_params.n: was " + std::to_string(item.sampling.samples) +
                                " for a prompt, expected the same for all of a batch: " +
@@ -255,6 +270,7 @@ std::optional<Refusal> prepare_generate(Core& core, const Json& body, Prepared& 
   facts.batch = facts.batch || facts.samples > 1;
   facts.incremental = core.options.incremental_streaming;
   facts.weight_version = core.options.weight_version;
+  facts.draft_tokens = core.options.draft_tokens;
   out.custom_labels = custom_label_values(core.options.monitor, body.find_set("custom_labels"));
   out.stream = facts.stream;
   out.reply = std::make_unique<NativeReply>(std::move(facts), core.tokenizer);

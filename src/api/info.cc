@@ -124,6 +124,10 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
       .integer("max_req_input_len", options.max_prompt_tokens)
       .begin_array("internal_states");
   out += "{" + arguments;
+  if (options.draft_tokens > 0) {
+    JsonWriter(out).real("avg_spec_accept_length", accept_length(load.totals.drafts));
+    out += ',';
+  }
   JsonWriter(out)
       .real("last_gen_throughput", core.throughput.look(load.generated_tokens, now_ns()))
       .begin_object("memory_usage")
@@ -141,12 +145,19 @@ http::Response server_info(Core& core, const http::Request& /*request*/) {
   return json_response(std::move(out));
 }
 
+double accept_length(const wire::DraftCounts& drafts) {
+  return drafts.steps > 0 ? static_cast<double>(drafts.steps + drafts.accepted) /
+                                static_cast<double>(drafts.steps)
+                          : 0;
+}
+
 http::Response flush_cache(Core& core, const http::Request& /*request*/) {
   if (core.open_calls > 0) {
     return text_response(400, "Not flushed: " + std::to_string(core.open_calls) +
                                   " requests are running or queued.\n");
   }
-  return text_response(200, "Cache flushed: there is no prefix cache yet, so nothing was in it.\n");
+  core.engine.flush_cache();
+  return text_response(200, "Cache flushed.\n");
 }
 
 http::Response abort_request(Core& core, const http::Request& request) {

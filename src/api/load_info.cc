@@ -117,8 +117,8 @@ Section core_section(const Core& core, const wire::EngineLoad& load, double thro
            {"utilization", 0}}};
 }
 
-// What of a load is asked for. Speculation and LoRA have nothing to tell: their sections are
-// absent, as SGLang's are when they are off.
+// What of a load is asked for. LoRA has nothing to tell: its section is absent, as SGLang's is when
+// it is off; so is that of speculation.
 std::vector<Section> sections_of(const Core& core,
                                  const wire::EngineLoad& load,
                                  double throughput,
@@ -131,6 +131,13 @@ std::vector<Section> sections_of(const Core& core,
                          {"kv_cache_gb", rounded(core.options.cache_gigabytes, 1000)},
                          {"graph_gb", 0},
                          {"token_capacity", static_cast<double>(core.options.pool_tokens)}}});
+  }
+  if (query.wants("spec") && core.options.draft_tokens > 0) {
+    const double length = accept_length(load.totals.drafts);
+    sections.push_back({"speculative",
+                        "spec_",
+                        {{"accept_length", rounded(length, 1e4)},
+                         {"accept_rate", rounded(length / core.options.draft_tokens, 1e4)}}});
   }
   if (query.wants("disagg")) {
     sections.push_back({"disaggregation",

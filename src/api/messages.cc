@@ -37,7 +37,7 @@ std::optional<Refusal> prepare_messages(Core& core, const Json& body, Prepared& 
   ChatRequest request;
   read_messages_conversation(fields, core.options.default_thinking, request);
   request.sampling = read_messages_sampling(fields, core.options);
-  request.sampling.priority = read_request_fields(fields);
+  request.sampling.request = read_request_fields(fields);
   MessagesFacts facts;
   facts.id = fields.find("rid") == nullptr ? "msg_" + random_id() : read_rid(fields);
   facts.model = fields.text("model", core.options.served_model_name);

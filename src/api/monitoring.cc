@@ -17,7 +17,12 @@ observe::EngineValues engine_values(const Core& core) {
   values.slots = load.slots;
   values.pages = load.pages;
   values.pages_used = load.pages_used;
+  values.pages_cached = load.pages_cached;
   values.pages_leaked = load.pages_leaked;
+  values.evicted_tokens = load.totals.evicted_tokens;
+  values.draft_tokens = core.options.draft_tokens;
+  values.verify_steps = load.totals.drafts.steps;
+  values.accepted_drafts = load.totals.drafts.accepted;
   values.page_tokens = core.options.page_tokens;
   values.decode_context_tokens = load.decode_context_tokens;
   values.decode_in_graph = load.decode_in_graph;

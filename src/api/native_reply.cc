@@ -112,6 +112,22 @@ void NativeReply::append_answer(std::string& out, std::uint32_t index) const {
   out += '}';
 }
 
+void NativeReply::append_drafts(std::string& out, const SampleState& state) const {
+  const wire::DraftCounts& drafts = state.drafts();
+  const auto steps = static_cast<double>(drafts.steps);
+  const double most = steps * (facts_.draft_tokens - 1);
+  out += ",\"spec_accept_rate\":";
+  JsonWriter(out).real(most > 0 ? static_cast<double>(drafts.accepted) / most : 0);
+  out += ",\"spec_accept_length\":";
+  JsonWriter(out).real(steps > 0 ? static_cast<double>(state.generated_tokens()) / steps : 0);
+  out += ",\"spec_accept_token_num\":";
+  append_integer(out, drafts.accepted);
+  out += ",\"spec_draft_token_num\":";
+  append_integer(out, drafts.drafts);
+  out += ",\"spec_verify_ct\":";
+  append_integer(out, drafts.steps);
+}
+
 void NativeReply::append_meta(std::string& out, std::uint32_t index) const {
   const Sample& sample = samples_[index];
   const NativePrompt& prompt = prompt_of(index);
@@ -145,6 +161,7 @@ void NativeReply::append_meta(std::string& out, std::uint32_t index) const {
   out += ",\"cached_tokens\":";
   append_integer(out, state.cached_tokens());
   if (state.finished()) {
+    if (facts_.draft_tokens > 0) append_drafts(out, state);
     out += ",\"e2e_latency\":";
     JsonWriter(out).real(static_cast<double>(now_ns() - facts_.received_ns) * 1e-9);
   }

@@ -23,6 +23,7 @@ struct NativePrompt {
 };
 
 struct NativeFacts {
+  std::int32_t draft_tokens = 0;  // ServiceOptions'
   std::vector<NativePrompt> prompts;
   std::uint32_t samples = 1;  // of each prompt
   bool batch = false;         // the answer is an array, and events carry an index
@@ -39,6 +40,9 @@ class NativeReply final : public Reply {
   NativeReply(NativeFacts facts, const text::Tokenizer* tokenizer);
 
   bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) override;
+  std::int32_t answer_tokens(std::uint32_t index) const override {
+    return samples_[index].state.generated_tokens();
+  }
   void close(std::string& events) override;
   std::string body() override;
 
@@ -64,6 +68,8 @@ class NativeReply final : public Reply {
                     const NativePrompt& prompt,
                     std::span<const wire::PositionLogprobs> positions) const;
   void append_answer(std::string& out, std::uint32_t index) const;
+  // What speculation did for it.
+  void append_drafts(std::string& out, const SampleState& state) const;
   void append_meta(std::string& out, std::uint32_t index) const;
 
   NativeFacts facts_;

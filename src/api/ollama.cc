@@ -86,7 +86,7 @@ std::optional<Refusal> prepare_ollama_chat(Core& core, const Json& body, Prepare
   ChatRequest request;
   request.id = read_rid(fields);
   request.sampling = read_ollama_sampling(fields, core.options);
-  request.sampling.priority = read_request_fields(fields);
+  request.sampling.request = read_request_fields(fields);
   request.thinking = read_think(fields, core.options.default_thinking);
   read_ollama_messages(fields, request);
   OllamaFacts facts = read_facts(fields, core.options, true);
@@ -113,7 +113,7 @@ std::optional<Refusal> prepare_ollama_generate(Core& core, const Json& body, Pre
   ChatRequest request;
   request.id = read_rid(fields);
   request.sampling = read_ollama_sampling(fields, core.options);
-  request.sampling.priority = read_request_fields(fields);
+  request.sampling.request = read_request_fields(fields);
   request.thinking = read_think(fields, core.options.default_thinking);
   OllamaFacts facts = read_facts(fields, core.options, false);
   const std::string prompt = fields.text("prompt", "");

@@ -32,6 +32,9 @@ class OllamaReply final : public Reply {
               const std::shared_ptr<const AnswerOptions>& options);
 
   bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) override;
+  std::int32_t answer_tokens(std::uint32_t /*index*/) const override {
+    return state_.generated_tokens();
+  }
   void close(std::string& events) override;
   std::string body() override;
   std::string_view stream_type() const override { return "application/x-ndjson"; }

@@ -39,6 +39,9 @@ class OpenAiReply : public Reply {
               std::string_view stream_object);
 
   bool take(std::uint32_t index, const wire::TokenOutput& output, std::string& events) final;
+  std::int32_t answer_tokens(std::uint32_t index) const final {
+    return samples_[index].state.generated_tokens();
+  }
   void close(std::string& events) final;
 
  protected:

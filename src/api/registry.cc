@@ -41,13 +41,13 @@ void Registry::release_name(wire::RequestId id) {
   if (name != nullptr && --name->left == 0) names_.erase(name->rid);
 }
 
-void Registry::abort_sample(wire::RequestId id) {
+void Registry::abort_sample(wire::RequestId id, std::int32_t answer_tokens) {
   {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(id)) release_name(id);
   }
   events_.on_complete(id);
-  engine_->abort(id);
+  engine_->abort({id, answer_tokens});
 }
 
 std::optional<Refusal> Registry::send(const std::shared_ptr<Call>& call,
@@ -65,7 +65,7 @@ std::optional<Refusal> Registry::send(const std::shared_ptr<Call>& call,
     if (status.ok()) continue;
     received = events_.take_back(first, call->id_count());
     // What the engine still says about the earlier ones finds no entry and is dropped.
-    for (std::uint32_t k = 0; k < i; ++k) engine_->abort(first + k);
+    for (std::uint32_t k = 0; k < i; ++k) engine_->abort({first + k});
     for (std::uint32_t k = 0; k < call->id_count(); ++k) drop(first + k);
     if (status.code() == Code::kResourceExhausted) {
       return Refusal::of(503, "The request queue is full.");
@@ -119,7 +119,9 @@ bool Registry::deliver() {
     if (call == nullptr) continue;
     const Call::Next next = call->take(index, outputs[i]);
     if (next == Call::Next::kAbortRest) abort(*call);
-    if (next == Call::Next::kAbortSample) abort_sample(outputs[i].id);
+    if (next == Call::Next::kAbortSample) {
+      abort_sample(outputs[i].id, call->answer_tokens(index));
+    }
   }
   for (const auto& [call, index] : targets) {
     if (call != nullptr && call->flush() == Call::Next::kAbortRest) abort(*call);
@@ -128,7 +130,7 @@ bool Registry::deliver() {
 }
 
 void Registry::abort_ids(wire::RequestId first, std::uint32_t count) {
-  for (std::uint32_t i = 0; i < count; ++i) engine_->abort(first + i);
+  for (std::uint32_t i = 0; i < count; ++i) engine_->abort({first + i});
 }
 
 void Registry::abort(const std::string& rid) {
@@ -155,7 +157,7 @@ void Registry::abort_all() {
     ids.reserve(entries_.size());
     for (const auto& [id, entry] : entries_) ids.push_back(id);
   }
-  for (const wire::RequestId id : ids) engine_->abort(id);
+  for (const wire::RequestId id : ids) engine_->abort({id});
 }
 
 Status Registry::submit_probe() {
@@ -177,7 +179,7 @@ void Registry::abort_probe() {
     const std::lock_guard lock(mutex_);
     id = probe_id_;
   }
-  if (id != 0) engine_->abort(id);
+  if (id != 0) engine_->abort({id});
 }
 
 std::size_t Registry::in_flight() const {

@@ -72,7 +72,7 @@ class Registry {
   void release_name(wire::RequestId id);
 
   // Ends a request whose answer is over, so that its rid is free before the client knows.
-  void abort_sample(wire::RequestId id);
+  void abort_sample(wire::RequestId id, std::int32_t answer_tokens);
   void abort_ids(wire::RequestId first, std::uint32_t count);
 
   wire::EngineClient* engine_;

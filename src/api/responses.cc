@@ -18,7 +18,7 @@ std::optional<Refusal> prepare_response(Core& core, const Json& body, Prepared& 
   ChatRequest request;
   request.sampling =
       read_sampling(fields, SamplingDialect::kOpenAi, core.options.sampling_defaults, core.options);
-  request.sampling.priority = read_request_fields(fields);
+  request.sampling.request = read_request_fields(fields);
   read_response_fields(fields, core.options.default_thinking, request);
   // The id is what /abort_request takes, so a rid is the whole of it.
   request.id = fields.find("rid") == nullptr ? "resp_" + random_id() : read_rid(fields);

@@ -49,6 +49,7 @@ void SampleState::take(const wire::TokenOutput& output, AnswerDelta& delta) {
   started_ = true;
   prompt_tokens_ = output.prompt_tokens;
   cached_tokens_ = output.cached_tokens;
+  drafts_ = output.drafts;
   retractions_ = output.retractions;
 
   const std::size_t count = output.tokens.size();

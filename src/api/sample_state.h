@@ -47,6 +47,7 @@ class SampleState {
     return reasoning_tokens_;
   }  // of them, to the end of thoughts
   std::int32_t cached_tokens() const { return cached_tokens_; }
+  const wire::DraftCounts& drafts() const { return drafts_; }
   std::int32_t retractions() const { return retractions_; }
 
  private:
@@ -76,6 +77,7 @@ class SampleState {
   std::int32_t generated_tokens_ = 0;
   std::int32_t reasoning_tokens_ = 0;
   std::int32_t cached_tokens_ = 0;
+  wire::DraftCounts drafts_;
   std::int32_t retractions_ = 0;
 };
 

@@ -145,7 +145,18 @@ AnswerOptions SamplingFields::answer_options(const std::string& rid) const {
   return options;
 }
 
-std::int32_t read_request_fields(FieldReader& fields) {
+// Two texts of any characters: the length of the first tells where the second begins.
+std::string read_cache_namespace(FieldReader& fields) {
+  std::string out;
+  for (const std::string_view name : {"cache_salt", "extra_key"}) {
+    const std::string text = fields.text(name, "");
+    if (text.empty()) continue;
+    out.append(name).append(" ").append(std::to_string(text.size())).append(" ").append(text);
+  }
+  return out;
+}
+
+std::int32_t read_priority(FieldReader& fields) {
   constexpr std::int64_t kMostPriority = std::numeric_limits<std::int32_t>::max();
   for (const std::string_view name : {"custom_logit_processor", "lora_path", "session_params",
                                       "bootstrap_host", "bootstrap_port", "bootstrap_room"}) {
@@ -157,12 +168,12 @@ std::int32_t read_request_fields(FieldReader& fields) {
        {"data_parallel_rank", "routed_dp_rank", "disagg_prefill_dp_rank"}) {
     fields.integer(name, 0, 0);
   }
-  for (const std::string_view name : {"extra_key", "cache_salt"}) {
-    const Json* value = fields.find(name);
-    if (value != nullptr && !value->is_array()) fields.text(name, "");
-  }
   return static_cast<std::int32_t>(
       fields.integer("priority", -kMostPriority, kMostPriority).value_or(0));
+}
+
+RequestFields read_request_fields(FieldReader& fields) {
+  return {read_priority(fields), read_cache_namespace(fields)};
 }
 
 SamplingFields read_sampling(FieldReader& fields,

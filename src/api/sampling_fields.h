@@ -13,6 +13,12 @@
 
 namespace fathom::api {
 
+// Members of every generating request, beside its sampling.
+struct RequestFields {
+  std::int32_t priority = 0;
+  std::string cache_namespace;  // of cache_salt and extra_key, for wire::GenerateRequest
+};
+
 // What a request says about how its tokens are drawn and shown.
 struct SamplingFields {
   wire::SamplingParams params;  // without seed, sample and max_new_tokens
@@ -25,7 +31,7 @@ struct SamplingFields {
   bool keep_stop = false;  // no_stop_trim: what ended it, token or text, is part of the answer
   std::shared_ptr<const text::StopRules> stops;  // of stop and stop_regex; null: neither
   std::vector<std::string> stop_patterns;        // stop_regex
-  std::int32_t priority = 0;
+  RequestFields request;
 
   // What the answer needs to know of it. `rid` names it in the log.
   AnswerOptions answer_options(const std::string& rid) const;
@@ -48,9 +54,11 @@ SamplingFields read_sampling(FieldReader& fields,
                              const SamplingDefaults& defaults,
                              const ServiceOptions& options);
 
-// Members of every generating request, beside its sampling. Those that would change the answer and
-// whose feature does not exist yet are refused. There is one data-parallel rank: 0. extra_key and
-// cache_salt will part a prefix cache that does not exist yet. Returns the priority.
-std::int32_t read_request_fields(FieldReader& fields);
+// Those that would change the answer and whose feature does not exist yet are refused. There is one
+// data-parallel rank: 0.
+RequestFields read_request_fields(FieldReader& fields);
+// All of that but cache_salt and extra_key, and these two alone.
+std::int32_t read_priority(FieldReader& fields);
+std::string read_cache_namespace(FieldReader& fields);
 
 }  // namespace fathom::api

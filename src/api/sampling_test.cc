@@ -231,10 +231,19 @@ INSTANTIATE_TEST_SUITE_P(Everywhere,
                            return name;
                          });
 
-TEST(RequestFields, WhatOnlyPartsACacheIsTaken) {
+TEST(RequestFields, PriorityAndThePartsOfThePrefixCacheReachTheEngine) {
   ServiceRig rig;
   rig.post("/generate", R"({"text":"a","priority":-3,"extra_key":"k","cache_salt":"s"})");
-  EXPECT_EQ(rig.engine.wait_requests(1)[0].priority, -3);
+  rig.post("/generate", R"({"text":"a","extra_key":"1 s","cache_salt":null})");
+  rig.post("/generate", R"({"text":["a","b"],"extra_key":["","k"],"cache_salt":"s"})");
+  rig.post("/v1/completions", R"({"model":"m","prompt":"a","cache_salt":"s"})");
+  const auto requests = rig.engine.wait_requests(5);
+  EXPECT_EQ(requests[0].priority, -3);
+  EXPECT_EQ(requests[0].cache_namespace, "cache_salt 1 sextra_key 1 k");
+  EXPECT_EQ(requests[1].cache_namespace, "extra_key 3 1 s");
+  EXPECT_EQ(requests[2].cache_namespace, "cache_salt 1 s");
+  EXPECT_EQ(requests[3].cache_namespace, requests[0].cache_namespace);
+  EXPECT_EQ(requests[4].cache_namespace, requests[2].cache_namespace);
 
   EXPECT_EQ(message_of(rig.ask("POST", "/generate", R"({"text":"a","priority":1.5})").body),
             "priority: was 1.5, expected a whole number from -2147483647 to 2147483647");

@@ -50,7 +50,8 @@ struct ServiceOptions {
   std::int32_t pool_tokens = 0;         // what the engine's pages hold together
   std::int32_t max_running = 0;         // requests that the engine runs at once
   std::int32_t page_tokens = 64;
-  std::int32_t vocab_size = 0;  // of the model: ids in requests are below this
+  std::int32_t draft_tokens = 0;  // verified for a request and step; 0: no speculation
+  std::int32_t vocab_size = 0;    // of the model: ids in requests are below this
   // Of chat prompts; null: DeepSeek-V3.2's own encoding.
   std::shared_ptr<const text::ChatTemplate> chat_template;
   SamplingDefaults sampling_defaults;  // for chat alone, as SGLang does

@@ -498,10 +498,12 @@ TEST(Info, TellsModelServerAndLoad) {
 TEST(Info, FlushesTheCacheOnlyWhenIdle) {
   ServiceRig rig;
   EXPECT_EQ(rig.ask("POST", "/flush_cache").status, 200);
+  EXPECT_EQ(rig.engine.flushes(), 1);
   rig.post("/generate", R"({"text":"a"})");
   rig.engine.wait_requests(1);
 
   EXPECT_EQ(rig.ask("GET", "/flush_cache").status, 400);
+  EXPECT_EQ(rig.engine.flushes(), 1);
 }
 
 TEST(Tokens, GoBothWays) {

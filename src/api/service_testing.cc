@@ -121,10 +121,15 @@ Status FakeEngine::submit(wire::GenerateRequest request) {
   return {};
 }
 
-void FakeEngine::abort(wire::RequestId id) {
+void FakeEngine::abort(const wire::AbortRequest& request) {
   const std::lock_guard lock(mutex_);
-  aborts_.push_back(id);
+  aborts_.push_back(request);
   changed_.notify_all();
+}
+
+void FakeEngine::flush_cache() {
+  const std::lock_guard lock(mutex_);
+  ++flushes_;
 }
 
 std::vector<wire::TokenOutput> FakeEngine::take_outputs() {
@@ -171,13 +176,13 @@ std::vector<wire::GenerateRequest> FakeEngine::take_requests() {
 
 std::vector<wire::RequestId> FakeEngine::aborts() const {
   const std::lock_guard lock(mutex_);
-  return aborts_;
+  return abort_ids();
 }
 
 std::vector<wire::RequestId> FakeEngine::wait_aborts(std::size_t count) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return aborts_.size() >= count; });
-  return aborts_;
+  return abort_ids();
 }
 
 // ServiceRig

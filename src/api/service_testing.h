@@ -54,7 +54,17 @@ class FakeExchange final : public http::Exchange {
 class FakeEngine final : public wire::EngineClient {
  public:
   Status submit(wire::GenerateRequest request) override;
-  void abort(wire::RequestId id) override;
+  void abort(const wire::AbortRequest& request) override;
+  void flush_cache() override;
+  // Of the last abort.
+  std::int32_t kept_answer_tokens() {
+    const std::lock_guard lock(mutex_);
+    return aborts_.back().answer_tokens;
+  }
+  int flushes() {
+    const std::lock_guard lock(mutex_);
+    return flushes_;
+  }
   std::vector<wire::TokenOutput> take_outputs() override;
   wire::EngineLoad load() const override;
 
@@ -75,7 +85,13 @@ class FakeEngine final : public wire::EngineClient {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<wire::GenerateRequest> requests_;
-  std::vector<wire::RequestId> aborts_;
+  std::vector<wire::RequestId> abort_ids() const {
+    std::vector<wire::RequestId> ids;
+    for (const wire::AbortRequest& abort : aborts_) ids.push_back(abort.id);
+    return ids;
+  }
+  std::vector<wire::AbortRequest> aborts_;
+  int flushes_ = 0;
   std::vector<wire::TokenOutput> outputs_;
   wire::EngineLoad load_;
   Status refusal_;

@@ -259,7 +259,8 @@ std::optional<Refusal> add_prompt(Core& core,
   }
   request.sampling.seed = sampling.seed ? *sampling.seed : core.seeds.next();
   request.constraint = sampling.constraint;
-  request.priority = sampling.priority;
+  request.priority = sampling.request.priority;
+  request.cache_namespace = sampling.request.cache_namespace;
   request.stream = watched;
   request.stream_interval = sampling.stream_interval;
   request.prompt = std::move(prompt);

@@ -81,7 +81,8 @@ Result<std::unique_ptr<Generator>> Generator::create(const std::filesystem::path
   auto loaded = LoadedModel::load(folder, std::move(backend).value(), options.arithmetic);
   FATHOM_RETURN_IF_ERROR(loaded.status());
   FATHOM_RETURN_IF_ERROR((*loaded)->create_model(model_options));
-  FATHOM_RETURN_IF_ERROR((*loaded)->create_caches(options.kv_cache_dtype, pages));
+  FATHOM_RETURN_IF_ERROR((*loaded)->create_caches(options.kv_cache_dtype,
+                                                  (*loaded)->config().num_hidden_layers, pages));
   state->loaded = std::move(loaded).value();
   state->stream = state->loaded->device().create_stream();
   cache::PagePool pool(pages);

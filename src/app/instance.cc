@@ -167,6 +167,7 @@ Result<api::ServiceOptions> Instance::State::service_options(
   options.max_running = plan.limits.max_running;
   options.pool_tokens = static_cast<std::int32_t>(plan.cache.pool_tokens());
   options.page_tokens = config::kPageTokens;
+  options.draft_tokens = plan.speculation.verified();
   options.vocab_size = config.vocab_size;
   if (plan.use_sampling_defaults) {
     auto defaults = read_sampling_defaults(plan.model_path);
@@ -239,7 +240,7 @@ Status Instance::State::load() {
   options.weights_health = [this] { return model->health(); };
   options.account.report_interval = plan.monitoring.decode_log_interval;
   options.account.on_report = [this](const engine::StepReport& report) {
-    scheduler_log.push(note_of(report));
+    scheduler_log.push(note_of(report, plan.speculation.verified()));
   };
   options.on_phase = [this](const char* phase) { monitor->stalls.engine_phase(phase); };
   auto created = loading_model.create_engine(options);

@@ -33,10 +33,12 @@ Status LoadedModel::create_model(const model::ModelOptions& options) {
   return {};
 }
 
-Status LoadedModel::create_caches(config::KvCacheDType dtype, std::int32_t pages) {
+Status LoadedModel::create_caches(config::KvCacheDType dtype,
+                                  std::int32_t layers,
+                                  std::int32_t pages) {
   const Result<config::KvLayout> layout = config::make_kv_layout(config_, arithmetic_, dtype);
   FATHOM_RETURN_IF_ERROR(layout.status());
-  auto store = cache::KvStore::create(device(), *layout, config_.layers_with_cache(), pages);
+  auto store = cache::KvStore::create(device(), *layout, layers, pages);
   FATHOM_RETURN_IF_ERROR(store.status());
   store_ = std::make_unique<cache::KvStore>(std::move(store).value());
   return {};

@@ -29,7 +29,8 @@ class LoadedModel {
   // Takes the memory of the steps: `options` are the model's, with the arithmetic of load().
   Status create_model(const model::ModelOptions& options);
   // Takes the memory of the caches, `pages` pages whose format the arithmetic and `dtype` decide.
-  Status create_caches(config::KvCacheDType dtype, std::int32_t pages);
+  // `layers`: with the draft layer, or without.
+  Status create_caches(config::KvCacheDType dtype, std::int32_t layers, std::int32_t pages);
 
   const config::ModelConfig& config() const { return config_; }
   const ops::Backend& backend() const { return *backend_; }

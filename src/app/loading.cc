@@ -21,6 +21,7 @@ double seconds_since(std::int64_t begin_ns) {
 sched::OrderOptions order_options(const config::InstancePlan& plan) {
   sched::OrderOptions options;
   if (plan.limits.schedule_policy == "lof") options.policy = sched::Policy::kLongestOutput;
+  if (plan.limits.schedule_policy == "lpm") options.policy = sched::Policy::kLongestPrefix;
   if (plan.limits.schedule_policy == "random") options.policy = sched::Policy::kRandom;
   options.by_priority = plan.limits.priorities;
   options.low_priorities_first = plan.limits.low_priorities_first;
@@ -40,6 +41,11 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.reserve_ratio = plan.limits.reserve_ratio;
   options.reserve_clip = plan.limits.reserve_clip;
   options.order = order_options(plan);
+  options.prefix_cache = plan.cache.prefix_cache;
+  options.eviction = plan.cache.evicts_least_used ? cache::Eviction::kLfu : cache::Eviction::kLru;
+  options.drafts = plan.speculation.drafts();
+  options.accept_threshold_single = static_cast<float>(plan.speculation.accept_threshold_single);
+  options.accept_threshold_acc = static_cast<float>(plan.speculation.accept_threshold_acc);
   options.overlap = plan.overlap_schedule;
   options.mask_threads = mask_threads(plan);
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);
@@ -86,7 +92,8 @@ Status Loading::take_memory() {
     FATHOM_RETURN_IF_ERROR(check_fit(plan_.cache.pool_bytes(), memory_.workspace, free_now()));
   }
   const std::int64_t before_caches = free_now();
-  FATHOM_RETURN_IF_ERROR(model_->create_caches(plan_.cache.dtype, plan_.cache.pages));
+  FATHOM_RETURN_IF_ERROR(
+      model_->create_caches(plan_.cache.dtype, plan_.cache.layers, plan_.cache.pages));
   memory_.caches = taken_since(before_caches);
   log_info(fmt::format("KV Cache is allocated. #tokens: {}, KV size: {:.2f} GB",
                        plan_.cache.pool_tokens(), gigabytes(plan_.cache.pool_bytes())));

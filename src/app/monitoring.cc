@@ -94,7 +94,7 @@ Result<observe::MonitorOptions> monitor_options(const config::InstancePlan& plan
   return options;
 }
 
-observe::StepNote note_of(const engine::StepReport& report) {
+observe::StepNote note_of(const engine::StepReport& report, std::int32_t draft_tokens) {
   observe::StepNote note;
   note.at_ns = report.at_ns;
   note.prefill_requests = report.prefill_requests;
@@ -109,6 +109,9 @@ observe::StepNote note_of(const engine::StepReport& report) {
   note.pool_tokens = report.pages * config::kPageTokens;
   note.graph = report.graph;
   note.generated_tokens = report.generated_tokens;
+  note.draft_tokens = draft_tokens;
+  note.verify_steps = report.drafts.steps;
+  note.accepted_drafts = report.drafts.accepted;
   note.retracted = report.retracted;
   note.retracted_tokens = report.pages_gained * config::kPageTokens;
   note.ratio_before = static_cast<double>(report.ratio_before);

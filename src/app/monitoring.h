@@ -15,7 +15,8 @@ namespace fathom::app {
 Result<observe::MonitorOptions> monitor_options(const config::InstancePlan& plan);
 
 // An engine's report as its log takes it.
-observe::StepNote note_of(const engine::StepReport& report);
+// `draft_tokens`: verified for a request and step; 0: no speculation.
+observe::StepNote note_of(const engine::StepReport& report, std::int32_t draft_tokens);
 
 // What stands behind the time of every log line: " DP1 TP1 PP0 EP1", each only when the instance
 // has several; the first rank of this node.

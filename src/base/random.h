@@ -12,6 +12,7 @@ namespace fathom {
 enum class RandomPurpose : std::uint32_t {
   kSample = 0,  // the token drawn at a position
   kOrder = 1,   // a waiting request's place; sample and position are the words of its id
+  kAccept = 2,  // whether a draft for a position is accepted, where that is decided by itself
 };
 
 // Philox 4x32 with ten rounds: 128 well-mixed bits for every counter and key.

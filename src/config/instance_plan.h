@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <utility>
 #include <vector>
 
 #include "config/kv_layout.h"
@@ -48,8 +47,8 @@ struct LimitsPlan {
   // The part of a request's remaining tokens that counts when it is admitted (sched::Budget).
   float reserve_ratio = 0.7F;
   std::int32_t reserve_clip = 4096;  // remaining tokens that count at most then
-  std::string schedule_policy;       // who of those that wait is next: "fcfs", "lof" or "random"
-  bool priorities = false;           // they count before the policy
+  std::string schedule_policy;  // who of those that wait is next: "fcfs", "lof", "lpm", "random"
+  bool priorities = false;      // they count before the policy
   bool low_priorities_first = false;
 };
 
@@ -64,7 +63,8 @@ struct CachePlan {
   std::int64_t pool_tokens() const { return std::int64_t{pages} * kPageTokens; }
   std::int64_t pool_bytes() const { return pool_tokens() * bytes_per_token; }
   double memory_fraction = 0;  // --mem-fraction-static as given or derived
-  bool prefix_cache = false;   // wanted; there is none yet
+  bool prefix_cache = false;
+  bool evicts_least_used = false;  // else what was used longest ago
 };
 
 struct SpeculationPlan {
@@ -73,6 +73,12 @@ struct SpeculationPlan {
   std::int32_t top_k = 0;
   std::int32_t draft_tokens = 0;   // rows verified per request and round
   std::int32_t verify_tokens = 0;  // of a full batch: max_running x draft_tokens
+  // Tokens that the draft layer guesses after each step.
+  std::int32_t drafts() const { return algorithm.empty() ? 0 : steps; }
+  std::int32_t verified() const { return algorithm.empty() ? 0 : draft_tokens; }
+  // In [0, 1]; below 1 drafts decide themselves (ops::SampleArgs).
+  double accept_threshold_single = 1;
+  double accept_threshold_acc = 1;
 };
 
 struct ExchangePlan {

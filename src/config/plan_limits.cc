@@ -124,11 +124,15 @@ Status plan_cache(Resolution& r) {
   const Result<KvLayout> layout = make_kv_layout(r.input.model, r.plan.arithmetic, cache.dtype);
   FATHOM_RETURN_IF_ERROR(layout.status());
   cache.layout = *layout;
-  cache.layers = r.input.model.layers_with_cache();
+  cache.layers = r.input.model.num_hidden_layers;
+  if (!r.plan.speculation.algorithm.empty()) {
+    cache.layers += r.input.model.num_nextn_predict_layers;
+  }
   cache.bytes_per_token =
       cache.layers * (layout->latent_record_bytes() + layout->index_record_bytes());
   cache.memory_fraction = flags.number("mem_fraction_static");
   cache.prefix_cache = !flags.is_on("disable_radix_cache");
+  cache.evicts_least_used = flags.text("radix_eviction_policy") == "lfu";
   FATHOM_RETURN_IF_ERROR(check_total_tokens(r));
   if (r.on_gpu()) return {};
   FATHOM_RETURN_IF_ERROR(plan_cpu_pool(r));

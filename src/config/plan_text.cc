@@ -141,6 +141,7 @@ Json cache(const CachePlan& plan) {
       .add("pool_bytes", plan.pool_bytes())
       .add("memory_fraction", plan.memory_fraction)
       .add("prefix_cache", plan.prefix_cache)
+      .add("eviction", plan.evicts_least_used ? "lfu" : "lru")
       .take();
 }
 
@@ -249,13 +250,16 @@ Json plan_json(const InstancePlan& plan) {
   all.put("layout", layout(plan.layout));
   all.put("limits", limits(plan.limits));
   all.put("cache", cache(plan.cache));
-  all.put("speculation", Part()
-                             .add("algorithm", plan.speculation.algorithm)
-                             .add("steps", plan.speculation.steps)
-                             .add("top_k", plan.speculation.top_k)
-                             .add("draft_tokens", plan.speculation.draft_tokens)
-                             .add("verify_tokens", plan.speculation.verify_tokens)
-                             .take());
+  all.put("speculation",
+          Part()
+              .add("algorithm", plan.speculation.algorithm)
+              .add("steps", plan.speculation.steps)
+              .add("top_k", plan.speculation.top_k)
+              .add("draft_tokens", plan.speculation.draft_tokens)
+              .add("verify_tokens", plan.speculation.verify_tokens)
+              .add("accept_threshold_single", plan.speculation.accept_threshold_single)
+              .add("accept_threshold_acc", plan.speculation.accept_threshold_acc)
+              .take());
   all.put("exchange", Part()
                           .add("backend", plan.exchange.backend)
                           .add("mode", plan.exchange.mode)

@@ -107,9 +107,6 @@ Result<Resolved> resolve(const ResolveInput& input) {
   resolved.warnings = std::move(r.warnings);
   judge_flags(input, resolved);
   judge_variables(input, resolved);
-  if (resolved.plan.cache.prefix_cache) {
-    resolved.notes.push_back("the prefix cache is not built yet: no prompt reuses another's pages");
-  }
   return resolved;
 }
 

@@ -81,6 +81,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"--speculative-algorithm EAGLE --speculative-num-steps 1 --speculative-eagle-topk "
                 "2 --speculative-num-draft-tokens 4",
                 {"--speculative-eagle-topk 2", "64"}},
+        Refused{"--speculative-accept-threshold-single 1.5",
+                {"--speculative-accept-threshold-single 1.5", "0 to 1"}},
+        Refused{"--speculative-algorithm EAGLE --speculative-accept-threshold-acc=-0.1",
+                {"--speculative-accept-threshold-acc -0.1", "0 to 1"}},
         Refused{"--tp 8 --dp 8 --speculative-algorithm STANDALONE", {"STANDALONE", "--dp-size 8"}},
         Refused{"--speculative-algorithm NGRAM", {"NGRAM", "64"}},
         Refused{"--tp 4 --pp-size 2 --speculative-algorithm EAGLE",

@@ -44,6 +44,11 @@ Status choose_draft_shape(Resolution& r) {
         (has_steps ? "--speculative-eagle-topk is missing" : "--speculative-num-steps is missing") +
         "; give the steps and the top-k, or none of the three for 3, 1 and 4");
   }
+  constexpr std::int64_t kMostSteps = 5;
+  if (flags.integer("speculative_num_steps") > kMostSteps) {
+    return invalid_argument(flags.shown("speculative_num_steps") + ": expected 1 to " +
+                            std::to_string(kMostSteps));
+  }
   const std::int64_t chain = flags.integer("speculative_num_steps") + 1;
   if (flags.integer("speculative_eagle_topk") == 1) {
     if (flags.integer("speculative_num_draft_tokens", -1) != chain) {
@@ -62,6 +67,21 @@ Status check_spec_v2(const Resolution& r) {
   if (r.flags.integer("speculative_eagle_topk", 1) <= 1) return {};
   return invalid_argument(r.flags.shown("speculative_eagle_topk") +
                           " and SGLANG_ENABLE_SPEC_V2=1: the overlapped form needs a top-k of 1");
+}
+
+Status check_thresholds(Resolution& r, bool speculation) {
+  for (const char* const name :
+       {"speculative_accept_threshold_single", "speculative_accept_threshold_acc"}) {
+    const double threshold = r.flags.number(name);
+    if (!(threshold >= 0 && threshold <= 1)) {
+      return invalid_argument(r.flags.shown(name) + ": expected a probability, 0 to 1");
+    }
+    if (speculation && threshold < 1) {
+      r.warn(r.flags.shown(name) +
+             ": sampled answers have drafts more often than the model's probabilities say");
+    }
+  }
+  return {};
 }
 
 Status speculate(Resolution& r, const std::string& algorithm) {
@@ -186,6 +206,7 @@ Status apply_speculation(Resolution& r) {
   }
   const std::string algorithm = flags.text("speculative_algorithm");
   FATHOM_RETURN_IF_ERROR(apply_pipeline(r, !algorithm.empty()));
+  FATHOM_RETURN_IF_ERROR(check_thresholds(r, !algorithm.empty()));
   if (algorithm.empty()) return {};
   FATHOM_RETURN_IF_ERROR(speculate(r, algorithm));
   SpeculationPlan& plan = r.plan.speculation;
@@ -193,6 +214,8 @@ Status apply_speculation(Resolution& r) {
   plan.steps = r.narrow("speculative_num_steps");
   plan.top_k = r.narrow("speculative_eagle_topk");
   plan.draft_tokens = r.narrow("speculative_num_draft_tokens");
+  plan.accept_threshold_single = flags.number("speculative_accept_threshold_single");
+  plan.accept_threshold_acc = flags.number("speculative_accept_threshold_acc");
   return {};
 }
 

@@ -191,7 +191,7 @@ TEST_P(SeedCommands, NameWhatIsNotBuiltYet) {
   const Resolved r = resolved(prefill(), "h200x8", seed_environment());
 
   EXPECT_THAT(r.not_built, Contains(HasSubstr("-size 8: ranks of the instance")));
-  EXPECT_THAT(r.not_built, Contains(HasSubstr("--speculative-algorithm EAGLE: ")));
+  EXPECT_THAT(r.not_built, Not(Contains(HasSubstr("--speculative-"))));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("--disaggregation-mode prefill: ")));
   EXPECT_THAT(r.not_built, Not(Contains(HasSubstr("--device"))));
   EXPECT_THAT(r.not_built, Contains(HasSubstr("MC_IB_TC=98: ")));
@@ -285,7 +285,7 @@ TEST(ModelNeeds, ACacheOfBf16OrFp8) {
   EXPECT_EQ(fp8.flags.text("nsa_prefill_backend"), "flashmla_auto");
   EXPECT_EQ(fp8.flags.text("nsa_decode_backend"), "flashmla_kv");
   EXPECT_THAT(fp8.warnings, Contains(HasSubstr("--nsa-decode-backend fa3")));
-  EXPECT_EQ(fp8.plan.cache.bytes_per_token, (656 + 132) * 62);
+  EXPECT_EQ(fp8.plan.cache.bytes_per_token, (656 + 132) * 61);
   for (const std::string_view wrong : {"fp8_e5m2", "fp4_e2m1"}) {
     EXPECT_THAT(refusal("--kv-cache-dtype " + std::string(wrong)), HasSubstr("--kv-cache-dtype"));
   }
@@ -296,7 +296,7 @@ TEST(ModelNeeds, ExactArithmeticHasItsOwnCache) {
               AllOf(HasSubstr("--kv-cache-dtype"), HasSubstr("--arithmetic exact")));
   const Resolved exact = resolved("--arithmetic exact", "cpu");
   EXPECT_EQ(exact.plan.arithmetic, Arithmetic::kExact);
-  EXPECT_EQ(exact.plan.cache.bytes_per_token, (576 + 128) * 4 * 62);
+  EXPECT_EQ(exact.plan.cache.bytes_per_token, (576 + 128) * 4 * 61);
   EXPECT_EQ(resolved("--arithmetic exact --kv-cache-dtype auto", "cpu").plan.cache.dtype,
             KvCacheDType::kAuto);
 }
@@ -394,6 +394,20 @@ TEST(Speculation, FillsInWhatIsMissing) {
                   .plan.overlap_schedule);
   EXPECT_FALSE(resolved("--speculative-algorithm EAGLE --enable-mixed-chunk")
                    .flags.is_on("enable_mixed_chunk"));
+}
+
+TEST(Speculation, SaysThatLowThresholdsChangeAnswers) {
+  const Resolved exact = resolved("--speculative-algorithm EAGLE");
+  EXPECT_EQ(exact.plan.speculation.accept_threshold_single, 1);
+  EXPECT_EQ(exact.plan.speculation.accept_threshold_acc, 1);
+  EXPECT_THAT(exact.warnings, Not(Contains(HasSubstr("threshold"))));
+
+  const Resolved r = resolved(
+      "--speculative-algorithm EAGLE --speculative-accept-threshold-single 0.25 "
+      "--speculative-accept-threshold-acc 0");
+  EXPECT_EQ(r.plan.speculation.accept_threshold_single, 0.25);
+  EXPECT_EQ(r.plan.speculation.accept_threshold_acc, 0);
+  EXPECT_THAT(r.warnings, Contains(HasSubstr("--speculative-accept-threshold-single 0.25: ")));
 }
 
 TEST(Speculation, AChainVerifiesOneTokenMoreThanItsSteps) {
@@ -507,9 +521,9 @@ TEST(CpuPlan, TakesEveryFlagThatWorks) {
 
 TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
   for (const std::string_view line :
-       {"--tp 2", "--dp 1 --tp 4", "--schedule-policy lpm", "--tool-call-parser qwen",
+       {"--tp 2", "--dp 1 --tp 4", "--schedule-policy dfs-weight", "--tool-call-parser qwen",
         "--reasoning-parser qwen3", "--enable-http2", "--grpc-port 1", "--attention-backend fa3",
-        "--load-format pt", "--dtype float16", "--speculative-algorithm EAGLE",
+        "--load-format pt", "--dtype float16", "--speculative-adaptive",
         "--disaggregation-mode decode", "--enable-hierarchical-cache"}) {
     EXPECT_EQ(resolved(line, "cpu").not_built.size(), 1U) << line;
   }
@@ -523,9 +537,9 @@ TEST(CpuPlan, NamesEveryFlagThatDoesNotWorkYet) {
 
 TEST(CpuPool, Is256MibForEachRank) {
   // One page of the full model: 64 tokens x 79608 bytes.
-  EXPECT_EQ(resolved("", "cpu").plan.cache.pages, (256 << 20) / (64 * 79608));
-  EXPECT_EQ(resolved("", "cpu").plan.limits.max_running, 52);  // a page each at least
-  EXPECT_EQ(resolved("--tp 4", "cpu").plan.cache.pages, 52);
+  EXPECT_EQ(resolved("", "cpu").plan.cache.pages, (256 << 20) / (64 * 78324));
+  EXPECT_EQ(resolved("", "cpu").plan.limits.max_running, 53);  // a page each at least
+  EXPECT_EQ(resolved("--tp 4", "cpu").plan.cache.pages, 53);
 }
 
 TEST(CpuPool, HoldsWholePagesOfTheTokensAsked) {
@@ -537,13 +551,13 @@ TEST(CpuPool, HoldsWholePagesOfTheTokensAsked) {
 }
 
 TEST(CpuPool, IsCappedByTheMemory) {
-  // 16 GiB x 0.001 = 17179869 bytes: three pages of 5094912.
+  // 16 GiB x 0.001 = 17179869 bytes: three pages of 5012736.
   const Resolved capped = resolved("--mem-fraction-static 0.001 --max-total-tokens 6400", "cpu");
   EXPECT_EQ(capped.plan.cache.pages, 3);
   EXPECT_THAT(capped.warnings, Contains(AllOf(HasSubstr("--mem-fraction-static 0.001 of 16384 MiB"),
                                               HasSubstr("192 tokens instead of 6400"))));
   EXPECT_THAT(refusal("--mem-fraction-static 0.001 --tp 4", "cpu"),
-              AllOf(HasSubstr("for 4 ranks is 4 MiB"), HasSubstr("5094912 bytes")));
+              AllOf(HasSubstr("for 4 ranks is 4 MiB"), HasSubstr("5012736 bytes")));
 }
 
 TEST(CpuPool, IsCappedByTheControlGroup) {
@@ -556,7 +570,7 @@ TEST(CpuPool, IsCappedByTheControlGroup) {
   const auto r = resolve(input);
 
   ASSERT_TRUE(r.ok()) << r.status().message();
-  EXPECT_EQ(r->plan.cache.pages, static_cast<std::int32_t>(0.88 * (64 << 20)) / (64 * 79608));
+  EXPECT_EQ(r->plan.cache.pages, static_cast<std::int32_t>(0.88 * (64 << 20)) / (64 * 78324));
 }
 
 TEST(CpuPool, SmallerThanAContextIsTold) {

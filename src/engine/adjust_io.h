@@ -17,8 +17,18 @@ namespace fathom::engine {
 struct AdjustedRow {
   std::int32_t row = 0;  // of the rows that draw
   const Sequence* sequence = nullptr;
-  bool forbids = false;  // its min_new_tokens holds
-  bool masked = false;   // its constraint holds
+  std::span<const wire::TokenId> drafts;  // that come before the token drawn
+  bool forbids = false;                   // its min_new_tokens holds
+  bool masked = false;                    // its constraint holds
+  // Then its mask is number mask_place of the answer mask_answer.
+  std::size_t mask_answer = 0;
+  std::size_t mask_place = 0;
+};
+
+// Rows of a step to which something is to be done, and the answers whose constraints hold.
+struct AdjustedRows {
+  std::vector<AdjustedRow> rows;
+  std::vector<grammar::MaskRows> answers;  // without room for their masks
 };
 
 // Penalties, biases, bans and masks of the rows that draw, laid out in an arena.
@@ -37,19 +47,16 @@ struct AdjustInputs {
   bool masked = false;
 
   // The most that fill() takes. Of all sequences that run, the distinct tokens of their answers are
-  // no more than those the pool holds.
+  // no more than those the pool holds; each row of one names them anew.
   static std::size_t bytes(const RunnerOptions& options, std::int32_t vocab, std::int32_t pages);
 
   // Rows of `chosen` to which something is to be done. Requires that their tokens are known.
-  static void choose(std::span<const Work> work,
-                     const LogitRows& chosen,
-                     std::vector<AdjustedRow>& rows);
-  // Requires rows. `masks` is room for their masks.
+  static void choose(std::span<const Work> work, const LogitRows& chosen, AdjustedRows& adjusted);
+  // Requires rows.
   static AdjustInputs fill(InputArena& arena,
-                           std::span<const AdjustedRow> rows,
+                           AdjustedRows& adjusted,
                            std::int32_t vocab,
-                           grammar::MaskFiller& filler,
-                           std::vector<grammar::MaskRow>& masks);
+                           grammar::MaskFiller& filler);
 
   ops::AdjustLogitsArgs args(const TensorView& logits) const;
 };

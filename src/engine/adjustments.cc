@@ -31,14 +31,37 @@ void Adjustments::add(wire::TokenId token) {
   ++count_[entry_of(token)];
 }
 
-std::size_t Adjustments::entries(bool forbidding) const {
-  return forbidding || has_bias_ || penalizes_ ? token_.size() : 0;
+std::size_t Adjustments::entries(bool forbidding, std::span<const wire::TokenId> drafts) const {
+  if (!forbidding && !has_bias_ && !penalizes_) return 0;
+  std::size_t count = token_.size();
+  for (std::size_t i = 0; i < drafts.size() && penalizes_; ++i) {
+    const auto before = drafts.first(i);
+    const bool named = index_.contains(drafts[i]) ||
+                       std::find(before.begin(), before.end(), drafts[i]) != before.end();
+    if (!named) ++count;
+  }
+  return count;
 }
 
-void Adjustments::write(bool forbidding, const EntryArrays& to) const {
+void Adjustments::write(bool forbidding,
+                        std::span<const wire::TokenId> drafts,
+                        const EntryArrays& to) const {
   std::copy(token_.begin(), token_.end(), to.token);
   std::copy(count_.begin(), count_.end(), to.count);
   std::copy(bias_.begin(), bias_.end(), to.bias);
+  std::size_t end = token_.size();
+  for (std::size_t i = 0; i < drafts.size() && penalizes_; ++i) {
+    const auto found = index_.find(drafts[i]);
+    std::size_t entry = found != index_.end() ? found->second : token_.size();
+    while (found == index_.end() && entry < end && to.token[entry] != drafts[i]) ++entry;
+    if (entry == end) {
+      to.token[entry] = drafts[i];
+      to.count[entry] = 0;
+      to.bias[entry] = 0;
+      ++end;
+    }
+    ++to.count[entry];
+  }
   if (!forbidding) return;
   for (const std::size_t entry : forbidden_) to.count[entry] = -1;
 }

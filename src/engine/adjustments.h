@@ -36,8 +36,9 @@ class Adjustments {
   // Whether tokens are forbidden when the answer has `generated` tokens.
   bool forbids(std::int32_t generated) const { return generated < min_new_tokens_; }
   // Entries that write() writes; 0 when there is nothing to do, forbidding tokens included.
-  std::size_t entries(bool forbidding) const;
-  void write(bool forbidding, const EntryArrays& to) const;
+  // `drafts`: tokens that the answer has besides, for this once.
+  std::size_t entries(bool forbidding, std::span<const wire::TokenId> drafts) const;
+  void write(bool forbidding, std::span<const wire::TokenId> drafts, const EntryArrays& to) const;
 
   // Whether `mask` (of grammar::mask_words) allows a token that is not forbidden.
   bool leaves(std::span<const std::uint32_t> mask) const;

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "cache/kv_store.h"
+#include "cache/radix_index.h"
 #include "config/model_config.h"
 #include "engine/step_account.h"
 #include "grammar/compiler.h"
@@ -27,8 +28,18 @@ struct EngineOptions {
   float reserve_ratio = 0.7F;               // sched::Reserve's start
   std::int32_t reserve_clip = 4096;         // sched::Budget's
   sched::OrderOptions order;                // of those that wait
+  bool prefix_cache = true;  // whether later requests find what earlier ones computed
+  cache::Eviction eviction = cache::Eviction::kLru;
+  // Tokens that the draft layer guesses after each, for the next step to verify. 0: none. They need
+  // the model's draft layer, and caches for it. Answers do not depend on them while both thresholds
+  // are 1.
+  std::int32_t drafts = 0;
+  // In [0, 1]. Below 1 likely drafts become part of sampled answers more often than their
+  // probability says (ops::SampleArgs). Greedy answers stay as they are.
+  float accept_threshold_single = 1;
+  float accept_threshold_acc = 1;
   // Whether a step is launched before the results of the step before are there. Answers of
-  // a deterministic backend do not depend on it.
+  // a deterministic backend do not depend on it. Not together with drafts.
   bool overlap = false;
   // Batch sizes of decode that get a graph, ascending, none above max_running; empty: no graphs.
   std::vector<std::int32_t> graph_batches;
@@ -49,8 +60,10 @@ struct EngineOptions {
   std::function<Status()> weights_health;
 
   // Rows that a model needs for these options.
-  std::int32_t max_rows() const { return chunk_tokens + max_running; }
-  std::int32_t max_logit_rows() const { return max_running > 64 ? max_running : 64; }
+  std::int32_t max_rows() const { return chunk_tokens + max_running * (1 + drafts); }
+  // Those of drafts are beside the planned ones.
+  std::int32_t planned_logit_rows() const { return max_running > 64 ? max_running : 64; }
+  std::int32_t max_logit_rows() const { return planned_logit_rows() + max_running * drafts; }
 };
 
 // The most tokens that a request's prompt and answer may have together.

@@ -9,6 +9,7 @@
 
 #include "config/kv_layout.h"
 #include "engine/adjust_io.h"
+#include "engine/drafter.h"
 #include "engine/step_io.h"
 #include "ops/sample.h"
 
@@ -24,19 +25,24 @@ struct Slot {
   std::unique_ptr<Event> done;
   std::vector<Work> work;
   LogitRows chosen;
-  bool graph = false;  // whether it ran as one
+  std::int64_t drawers = 0;  // works that draw; of a graph, as many as it has
+  bool graph = false;        // whether it ran as one
+};
+
+// A captured step of some requests that decode: the model as far as its logits, and what the draft
+// layer makes of the draws.
+struct DecodeGraph {
+  std::unique_ptr<Graph> graph;
+  model::StepOutput output;
+  std::unique_ptr<Graph> draft_graph;  // where there is a draft layer
 };
 
 // A step between begin() and draw().
 struct Begun {
   StepInputs inputs;
-  TensorView logits;
-};
-
-// A captured step of some requests that decode, as far as its logits.
-struct DecodeGraph {
-  std::unique_ptr<Graph> graph;
-  TensorView logits;  // [batch, vocab]
+  model::StepOutput output;
+  std::int32_t max_position = 0;
+  const DecodeGraph* graph = nullptr;
 };
 
 // The graphs of one batch size.
@@ -45,12 +51,6 @@ struct GraphPair {
   DecodeGraph whole;     // for contexts that are attended to as a whole
   DecodeGraph selected;  // for those that are selected from
 };
-
-template <class Args>
-void require_valid(const Args& args) {
-  const Status valid = ops::validate(args);
-  FATHOM_CHECK_MSG(valid.ok(), valid.message());
-}
 
 }  // namespace
 
@@ -75,25 +75,18 @@ struct Runner::State {
   std::array<Slot, kMaxUnderWay> slots;
   std::size_t next_slot = 0;
   std::size_t under_way = 0;
-  std::vector<PageUpdate> updates;  // since the last launch
+  PageTable table;
+  std::unique_ptr<Drafter> drafter;  // null: no drafts
   std::vector<model::Segment> segments;
   std::vector<GraphPair> graphs;  // ascending batches
   std::optional<Begun> begun;
-  std::vector<AdjustedRow> adjusted_rows;   // of the last step
-  std::vector<grammar::MaskRow> mask_rows;  // of the last step
+  AdjustedRows adjusted;  // of the last step
   grammar::MaskFiller mask_filler{config.vocab_size, options.mask_threads};
 
-  // Ids that may be drawn are below this.
-  std::int32_t drawable() const {
-    return options.drawable_tokens > 0 ? std::min(options.drawable_tokens, config.vocab_size)
-                                       : config.vocab_size;
-  }
-  std::int64_t pages_of_sequence() const {
-    return ceil_div(options.context_tokens, config::kPageTokens);
-  }
+  std::int32_t drawable() const { return options.drawable(config.vocab_size); }
   model::Batch batch_of(const StepInputs& inputs, std::int32_t max_position) const;
-  // Enqueues what a graph can hold: tokens of the step before, the model. Gives the logits.
-  Result<TensorView> compute(const StepInputs& inputs, const model::Batch& batch);
+  // Enqueues what a graph can hold: tokens of the step before, the model.
+  Result<model::StepOutput> compute(const StepInputs& inputs, const model::Batch& batch);
   void adjust(Slot& slot, const TensorView& logits);
   void sample(const StepInputs& inputs, const TensorView& logits, std::int64_t drawing);
   void score(const StepInputs& inputs, const LogitRows& chosen, const TensorView& logits);
@@ -103,7 +96,8 @@ struct Runner::State {
     std::int64_t rows = 0;
     std::int32_t max_position = 0;
   };
-  Extent measure(std::span<const Work> work);
+  // `rows_of_each`: each work has so many, some of them padding; 0: its own.
+  Extent lay_rows(std::span<Work> work, std::int32_t rows_of_each);
   void apply_updates(const StepInputs& inputs);
   void download_results(const Slot& slot);
   const GraphPair* graphs_for(std::span<const Work> work) const;
@@ -116,27 +110,26 @@ model::Batch Runner::State::batch_of(const StepInputs& inputs, std::int32_t max_
   batch.tokens.positions = inputs.positions.view;
   batch.tokens.sequences = inputs.sequences.view;
   batch.tokens.page_table =
-      page_table.view(DType::kI32, {options.max_sequences, pages_of_sequence()});
+      page_table.view(DType::kI32, {options.max_sequences, options.pages_of_sequence()});
   batch.logit_rows = inputs.logit_rows.view;
   batch.max_position = max_position;
   return batch;
 }
 
-Result<TensorView> Runner::State::compute(const StepInputs& inputs, const model::Batch& batch) {
+Result<model::StepOutput> Runner::State::compute(const StepInputs& inputs,
+                                                 const model::Batch& batch) {
   ops::FillIdsArgs fill{inputs.ids.view, drawn.view(DType::kI32, {options.max_logit_rows})};
   require_valid(fill);
   ops.fill_ids(*stream, fill);
-  const Result<model::StepOutput> output = model.forward(*stream, batch, store);
-  FATHOM_RETURN_IF_ERROR(output.status());
-  return output->logits;
+  return model.forward(*stream, batch, store);
 }
 
 void Runner::State::adjust(Slot& slot, const TensorView& logits) {
-  AdjustInputs::choose(slot.work, slot.chosen, adjusted_rows);
-  if (adjusted_rows.empty()) return;
+  AdjustInputs::choose(slot.work, slot.chosen, adjusted);
+  if (adjusted.rows.empty()) return;
   late_arena.begin(slot.late_inputs);
   const AdjustInputs inputs =
-      AdjustInputs::fill(late_arena, adjusted_rows, config.vocab_size, mask_filler, mask_rows);
+      AdjustInputs::fill(late_arena, adjusted, config.vocab_size, mask_filler);
   late_arena.upload(*stream);
   const ops::AdjustLogitsArgs args = inputs.args(logits.rows(0, slot.chosen.drawing));
   require_valid(args);
@@ -157,6 +150,9 @@ void Runner::State::sample(const StepInputs& inputs,
   args.sample = inputs.sample.view.rows(0, drawing);
   args.position = inputs.drawn_position.view.rows(0, drawing);
   args.token = drawn.view(DType::kI32, {drawing});
+  if (options.drafts > 0) args.draft = inputs.draft.view.rows(0, drawing);
+  args.accept_threshold_single = options.accept_threshold_single;
+  args.accept_threshold_acc = options.accept_threshold_acc;
   require_valid(args);
   ops.sample(*stream, args);
 }
@@ -192,25 +188,26 @@ void Runner::State::download(const Buffer& from, void* to, std::int64_t numbers)
                       static_cast<std::size_t>(numbers) * sizeof(std::int32_t));
 }
 
-// The graphs of the smallest batch that holds `work`, when all of it draws from a row each.
+// The graphs of the smallest batch that holds `work`, when all of its rows draw.
 const GraphPair* Runner::State::graphs_for(std::span<const Work> work) const {
   const auto size = static_cast<std::int32_t>(work.size());
   if (graphs.empty() || size > graphs.back().batch) return nullptr;
   for (const Work& each : work) {
-    if (each.rows != 1 || !each.draws) return nullptr;
+    if (each.rows != each.draws_of()) return nullptr;
   }
   const auto found = std::find_if(graphs.begin(), graphs.end(),
                                   [size](const GraphPair& pair) { return pair.batch >= size; });
   return options.pad_graphs || found->batch == size ? &*found : nullptr;
 }
 
-Runner::State::Extent Runner::State::measure(std::span<const Work> work) {
+Runner::State::Extent Runner::State::lay_rows(std::span<Work> work, std::int32_t rows_of_each) {
   Extent extent;
   segments.clear();
-  for (const Work& each : work) {
-    segments.push_back({each.sequence->slot, static_cast<std::int32_t>(extent.rows), each.rows,
-                        each.first + each.rows});
-    extent.rows += each.rows;
+  for (Work& each : work) {
+    FATHOM_CHECK(rows_of_each == 0 || each.rows <= rows_of_each);
+    each.first_row = static_cast<std::int32_t>(extent.rows);
+    segments.push_back({each.sequence->slot, each.first_row, each.rows, each.first + each.rows});
+    extent.rows += std::max(each.rows, rows_of_each);
     extent.max_position = std::max(extent.max_position, each.first + each.rows - 1);
   }
   FATHOM_CHECK(extent.rows <= options.max_rows);
@@ -218,13 +215,12 @@ Runner::State::Extent Runner::State::measure(std::span<const Work> work) {
 }
 
 void Runner::State::apply_updates(const StepInputs& inputs) {
-  if (updates.empty()) return;
-  const std::int64_t cells = options.max_sequences * pages_of_sequence();
+  if (table.waiting().empty()) return;
   const ops::ScatterArgs args{inputs.cell.view, inputs.page.view,
-                              page_table.view(DType::kI32, {cells})};
+                              page_table.view(DType::kI32, {options.page_table_cells()})};
   require_valid(args);
   ops.scatter(*stream, args);
-  updates.clear();
+  table.clear_waiting();
 }
 
 void Runner::State::download_results(const Slot& slot) {
@@ -232,6 +228,7 @@ void Runner::State::download_results(const Slot& slot) {
   const StepOutputs& to = slot.outputs;
   const std::int64_t rows = chosen.count();
   download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
+  if (drafter) download(drafter->drafted(), to.draft, options.drafts * slot.drawers);
   if (!chosen.scored) return;
   download(logprob, to.logprob, rows);
   download(top_ids, to.top_ids, rows * chosen.top);
@@ -244,15 +241,17 @@ void Runner::State::download_results(const Slot& slot) {
 Result<DecodeGraph> Runner::State::capture(std::int32_t batch, std::int32_t max_position) {
   Slot& slot = slots[next_slot];
   arena.begin(slot.inputs);
-  StepInputs inputs = StepInputs::lay_out(arena, batch, batch);
+  const std::int64_t rows = std::int64_t{batch} * (1 + options.drafts);
+  StepInputs inputs = StepInputs::lay_out(arena, {rows, rows, batch, options.drafts > 0});
   inputs.fill({}, {});
+  if (options.drafts > 0) inputs.fill_drafts({}, {});
   arena.upload(*stream);
   const model::Batch padding = batch_of(inputs, max_position);
   DecodeGraph made;
   const auto enqueue = [&]() -> Status {
-    const Result<TensorView> logits = compute(inputs, padding);
-    if (logits.ok()) made.logits = *logits;
-    return logits.status();
+    const Result<model::StepOutput> output = compute(inputs, padding);
+    if (output.ok()) made.output = *output;
+    return output.status();
   };
   FATHOM_RETURN_IF_ERROR(enqueue());
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
@@ -260,6 +259,16 @@ Result<DecodeGraph> Runner::State::capture(std::int32_t batch, std::int32_t max_
   FATHOM_RETURN_IF_ERROR(graph.status());
   FATHOM_RETURN_IF_ERROR(stream->synchronize());
   made.graph = std::move(graph).value();
+  if (options.drafts == 0) return made;
+  const auto enqueue_draft = [&] {
+    return drafter->draft(*stream, inputs, padding, drawn, made.output.hidden);
+  };
+  FATHOM_RETURN_IF_ERROR(enqueue_draft());
+  FATHOM_RETURN_IF_ERROR(stream->synchronize());
+  auto draft_graph = device.capture(*stream, enqueue_draft);
+  FATHOM_RETURN_IF_ERROR(draft_graph.status());
+  FATHOM_RETURN_IF_ERROR(stream->synchronize());
+  made.draft_graph = std::move(draft_graph).value();
   return made;
 }
 
@@ -275,7 +284,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   FATHOM_CHECK(options.max_sequences > 0);
   FATHOM_CHECK(options.graph_batches.empty() || device.captures_graphs());
   const auto logit_rows = static_cast<std::size_t>(options.max_logit_rows);
-  const std::size_t input_bytes = StepInputs::bytes(options, store.pages());
+  const std::size_t input_bytes = StepInputs::bytes(options);
   Status failed;
   const auto allocate = [&](std::size_t numbers) {
     Result<Buffer> made = device.allocate(numbers * sizeof(std::int32_t));
@@ -287,15 +296,19 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
   const std::size_t late_bytes = AdjustInputs::bytes(options, config.vocab_size, store.pages());
   Result<InputArena> late_arena = InputArena::create(device, late_bytes);
   FATHOM_RETURN_IF_ERROR(late_arena.status().in("the engine's step buffers"));
-  const auto pages =
-      static_cast<std::size_t>(ceil_div(options.context_tokens, config::kPageTokens));
-  Buffer page_table = allocate(static_cast<std::size_t>(options.max_sequences) * pages);
+  Buffer page_table = allocate(static_cast<std::size_t>(options.page_table_cells()));
   Buffer drawn = allocate(logit_rows);
   Buffer logprob = allocate(logit_rows);
   Buffer top_ids = allocate(logit_rows * kMaxTopLogprobs);
   Buffer top_logprobs = allocate(logit_rows * kMaxTopLogprobs);
   Buffer asked_logprobs = allocate(logit_rows * kMaxAskedLogprobs);
   FATHOM_RETURN_IF_ERROR(failed.in("the engine's step buffers"));
+  std::unique_ptr<Drafter> drafter;
+  if (options.drafts > 0) {
+    auto made = Drafter::create(config, model, store, ops, device, options);
+    FATHOM_RETURN_IF_ERROR(made.status().in("the engine's step buffers"));
+    drafter = std::move(made).value();
+  }
   auto state = std::unique_ptr<State>(new State{config,
                                                 model,
                                                 store,
@@ -314,8 +327,8 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
                                                 {},
                                                 0,
                                                 0,
-                                                {},
-                                                {},
+                                                PageTable(options.page_table_cells()),
+                                                std::move(drafter),
                                                 {},
                                                 {},
                                                 {},
@@ -329,7 +342,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const config::ModelConfig& config
     Result<Buffer> late_inputs = device.allocate_host(late_bytes);
     FATHOM_RETURN_IF_ERROR(late_inputs.status().in("the engine's step buffers"));
     slot.late_inputs = std::move(late_inputs).value();
-    Result<StepOutputs> outputs = StepOutputs::create(device, options.max_logit_rows);
+    Result<StepOutputs> outputs = StepOutputs::create(device, options);
     FATHOM_RETURN_IF_ERROR(outputs.status().in("the engine's step buffers"));
     slot.outputs = std::move(outputs).value();
     slot.done = device.create_event();
@@ -347,7 +360,8 @@ Status Runner::capture_graphs() {
   const std::int32_t last_position = state.options.context_tokens - 1;
   const std::int32_t topk = state.config.index_topk;
   for (const std::int32_t batch : state.options.graph_batches) {
-    FATHOM_CHECK(batch <= state.options.max_rows && batch <= state.options.max_logit_rows);
+    const std::int32_t rows = batch * (1 + state.options.drafts);
+    FATHOM_CHECK(rows <= state.options.max_rows && rows <= state.options.max_logit_rows);
     GraphPair pair;
     pair.batch = batch;
     auto whole = state.capture(batch, std::min(last_position, topk - 1));
@@ -365,13 +379,11 @@ Status Runner::capture_graphs() {
 
 void Runner::update_pages(const Sequence& sequence, std::size_t from) {
   State& state = *state_;
-  const std::int64_t width = state.pages_of_sequence();
+  const std::int64_t width = state.options.pages_of_sequence();
   FATHOM_CHECK(sequence.slot >= 0 && sequence.slot < state.options.max_sequences);
   FATHOM_CHECK(static_cast<std::int64_t>(sequence.pages.size()) <= width);
   for (std::size_t i = from; i < sequence.pages.size(); ++i) {
-    state.updates.push_back(
-        {static_cast<std::int32_t>(sequence.slot * width + static_cast<std::int64_t>(i)),
-         sequence.pages[i]});
+    state.table.set(sequence.slot * width + static_cast<std::int64_t>(i), sequence.pages[i]);
   }
 }
 
@@ -380,49 +392,68 @@ Status Runner::begin(std::vector<Work> work) {
   FATHOM_CHECK(state.under_way < kMaxUnderWay && !state.begun);
   Slot& slot = state.slots[state.next_slot];
   slot.work = std::move(work);
+  const GraphPair* const pair = state.graphs_for(slot.work);
+  slot.graph = pair != nullptr;
+  const bool drafts = state.options.drafts > 0;
+  const State::Extent extent =
+      state.lay_rows(slot.work, pair != nullptr ? 1 + state.options.drafts : 0);
   choose_logit_rows(slot.work, state.drawable(), slot.chosen);
   const LogitRows& chosen = slot.chosen;
   FATHOM_CHECK(chosen.count() <= state.options.max_logit_rows);
+  StepInputs::Sizes sizes{extent.rows, chosen.count(), chosen.drawers, drafts};
+  if (pair != nullptr) {
+    sizes.rows = std::int64_t{pair->batch} * (1 + state.options.drafts);
+    sizes.logit_rows = sizes.rows;
+    sizes.drawers = pair->batch;
+  }
 
-  const State::Extent extent = state.measure(slot.work);
-  const GraphPair* const pair = state.graphs_for(slot.work);
-  slot.graph = pair != nullptr;
-  const std::int64_t rows = pair != nullptr ? pair->batch : extent.rows;
-
+  slot.drawers = sizes.drawers;
   state.arena.begin(slot.inputs);
-  StepInputs inputs =
-      StepInputs::lay_out(state.arena, rows, pair != nullptr ? rows : chosen.count());
+  StepInputs inputs = StepInputs::lay_out(state.arena, sizes);
   inputs.fill(slot.work, chosen);
+  if (drafts) inputs.fill_drafts(slot.work, chosen);
   if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen, state.drawable());
-  inputs.take_updates(state.arena, state.updates);
+  inputs.take_updates(state.arena, state.table);
   state.arena.upload(*state.stream);
   state.apply_updates(inputs);
-  TensorView logits;
+  Begun begun{inputs, {}, extent.max_position, nullptr};
   if (pair != nullptr) {
     const bool whole = extent.max_position < state.config.index_topk;
-    const DecodeGraph& graph = whole ? pair->whole : pair->selected;
-    graph.graph->launch(*state.stream);
-    logits = graph.logits;
+    begun.graph = whole ? &pair->whole : &pair->selected;
+    begun.graph->graph->launch(*state.stream);
+    begun.output = begun.graph->output;
   } else {
     model::Batch batch = state.batch_of(inputs, extent.max_position);
     batch.segments = state.segments;
-    const Result<TensorView> computed = state.compute(inputs, batch);
+    const Result<model::StepOutput> computed = state.compute(inputs, batch);
     FATHOM_RETURN_IF_ERROR(computed.status());
-    logits = *computed;
+    begun.output = *computed;
   }
-  state.begun = Begun{inputs, logits};
+  state.begun = begun;
   return {};
 }
 
 void Runner::draw() {
   State& state = *state_;
   FATHOM_CHECK(state.begun);
-  const auto [inputs, logits] = *state.begun;
+  const Begun begun = *state.begun;
   state.begun.reset();
+  const StepInputs& inputs = begun.inputs;
+  const TensorView& logits = begun.output.logits;
   Slot& slot = state.slots[state.next_slot];
   state.adjust(slot, logits);
   state.sample(inputs, logits, slot.chosen.drawing);
   if (slot.chosen.scored) state.score(inputs, slot.chosen, logits);
+  if (begun.graph != nullptr && begun.graph->draft_graph != nullptr) {
+    begun.graph->draft_graph->launch(*state.stream);
+  } else if (state.drafter) {
+    model::Batch batch = state.batch_of(inputs, begun.max_position);
+    batch.segments = state.segments;
+    const Status drafted =
+        state.drafter->draft(*state.stream, inputs, batch, state.drawn, begun.output.hidden);
+    // It has the same rows as the model's part, which fitted.
+    FATHOM_CHECK_MSG(drafted.ok(), drafted.message());
+  }
   state.download_results(slot);
   slot.done->record(*state.stream);
   state.next_slot = (state.next_slot + 1) % kMaxUnderWay;
@@ -445,11 +476,9 @@ Result<StepResult> Runner::collect() {
   result.work = std::move(slot.work);
   result.results.resize(result.work.size());
   const LogitRows& chosen = slot.chosen;
-  for (std::int64_t i = 0; i < chosen.drawing; ++i) {
-    result.results[chosen.rows[static_cast<std::size_t>(i)].work].token = slot.outputs.token[i];
-  }
+  slot.outputs.read_draws(state.options.drafts, slot.drawers, result);
   if (!chosen.scored) return result;
-  // Known positions come before the drawn one: the rows that draw are read last.
+  // Known positions come before the drawn ones: the rows that draw are read last.
   const auto tell = [&](std::int64_t index) {
     const std::size_t at = chosen.rows[static_cast<std::size_t>(index)].work;
     const Work& work = result.work[at];
@@ -457,7 +486,11 @@ Result<StepResult> Runner::collect() {
     result.results[at].logprobs.push_back(slot.outputs.read(work, chosen, index, state.drawable()));
   };
   for (std::int64_t i = chosen.drawing; i < chosen.count(); ++i) tell(i);
-  for (std::int64_t i = 0; i < chosen.drawing; ++i) tell(i);
+  std::int64_t draw = 0;
+  for (std::size_t i = 0; i < result.work.size(); ++i) {
+    for (std::int64_t k = 0; k < std::ssize(result.results[i].tokens); ++k) tell(draw + k);
+    draw += result.work[i].draws_of();
+  }
   return result;
 }
 

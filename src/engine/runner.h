@@ -4,8 +4,10 @@
 #include <memory>
 #include <vector>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "cache/kv_store.h"
+#include "config/kv_layout.h"
 #include "config/model_config.h"
 #include "engine/sequence.h"
 #include "model/model.h"
@@ -26,26 +28,48 @@ struct RunnerOptions {
   // Batch sizes that get a graph, ascending; the device must capture graphs when there are any.
   std::vector<std::int32_t> graph_batches;
   bool pad_graphs = true;  // a batch between two sizes runs in the next larger one's graph
+  // Drafts that a sequence may have: the model's draft layer makes them after each step. 0: none.
+  std::int32_t drafts = 0;
+  // Below 1 drafts decide themselves (ops::SampleArgs).
+  float accept_threshold_single = 1;
+  float accept_threshold_acc = 1;
   std::int32_t drawable_tokens = 0;  // tokens from this id on are never drawn; 0: all are
-  int mask_threads = 1;              // that fill masks of constraints, the engine's included
+
+  // Ids that may be drawn are below this.
+  std::int32_t drawable(std::int32_t vocab_size) const {
+    return drawable_tokens > 0 && drawable_tokens < vocab_size ? drawable_tokens : vocab_size;
+  }
+  std::int64_t pages_of_sequence() const { return ceil_div(context_tokens, config::kPageTokens); }
+  std::int64_t page_table_cells() const { return max_sequences * pages_of_sequence(); }
+  int mask_threads = 1;  // that fill masks of constraints, the engine's included
 };
 
 // Rows [first, first + rows) of one sequence. The last `logit_rows` of them give logits: row i
-// those of position i + 1. A Work that draws reaches the sequence's last token and gives the next.
+// those of position i + 1. A Work that draws reaches the sequence's last token and gives the next;
+// the last `drafts` of its rows are of the sequence's drafts, and draw as well.
 struct Work {
   std::shared_ptr<const Sequence> sequence;
   std::int32_t first = 0;
   std::int32_t rows = 0;
   std::int32_t logit_rows = 0;
+  std::int32_t drafts = 0;
   bool draws = false;
-  bool decodes = false;  // one row of an answer
+  bool decodes = false;        // one row of an answer, and its drafts
+  std::int32_t pages = 0;      // that its sequence holds
+  std::int32_t first_row = 0;  // of the step; the runner's
+  std::int32_t draws_of() const { return draws ? 1 + drafts : 0; }
+  // Positions from here on have no page.
+  std::int32_t page_end() const { return pages * config::kPageTokens; }
 };
 
 // What a step made of one Work.
 struct WorkResult {
-  wire::TokenId token = -1;                      // drawn, or -1
-  std::vector<wire::PositionLogprobs> logprobs;  // of the positions after its logit rows, when the
-                                                 // request wants them: the drawn token's comes last
+  // What it drew, if it draws: as many tokens as its right drafts, and one.
+  std::vector<wire::TokenId> tokens;
+  std::vector<wire::TokenId> drafts;  // of what follows those
+  // Of the positions after its logit rows, when the request wants them: the drawn tokens' come
+  // last.
+  std::vector<wire::PositionLogprobs> logprobs;
 };
 
 struct StepResult {
@@ -93,9 +117,9 @@ class Runner {
   // steps under way.
   Status begin(std::vector<Work> work);
   // Enqueues the rest of the step that was begun: what is done to its logits, the draws, the
-  // log-probabilities. The step before may have been collected since; where an answer's tokens have
-  // a say in its next (Sequence::draws_late) it must have been. Sequences that ended meanwhile are
-  // drawn for, too.
+  // log-probabilities, the draft layer. The step before may have been collected since; where an
+  // answer's tokens have a say in its next (Sequence::draws_late) it must have been. Sequences that
+  // ended meanwhile are drawn for, too.
   void draw();
 
   // Steps that were drawn from and not collected.

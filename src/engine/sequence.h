@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/page_pool.h"
+#include "cache/radix_index.h"
 #include "engine/adjustments.h"
 #include "grammar/compiler.h"
 #include "wire/messages.h"
@@ -23,16 +24,21 @@ struct Sequence {
   std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
   std::int32_t pending = 0;           // of `tokens`
-  std::int32_t computed = 0;          // cache rows that exist or are under way: tokens[0, computed)
-  std::int32_t max_new_tokens = 1;    // the request's, shortened to context and pool; >= 1
-  std::int32_t scored = 0;            // prompt rows whose log-probabilities were asked for
+  std::vector<wire::TokenId> drafts;  // guesses at what follows `tokens`
+  wire::DraftCounts draft_counts;
+  std::int32_t computed = 0;        // cache rows that exist or are under way: tokens[0, computed)
+  std::int32_t max_new_tokens = 1;  // the request's, shortened to context and pool; >= 1
+  std::int32_t scored = 0;          // prompt rows whose log-probabilities were asked for
   std::int32_t retractions = 0;
   std::int32_t slot = -1;            // row of the page table while running, else -1
   std::int64_t admission = 0;        // its number among all, while running
   std::vector<cache::PageId> pages;  // held while running, in order of positions
-  std::int32_t unpublished = 0;      // generated tokens that no output carries yet
-  std::int64_t received_ns = 0;      // of base now_ns()
-  wire::RequestTimes times;          // since then; told_ns is for the outputs
+  std::int32_t indexed = 0;          // of `pages`, the first ones: in the prefix cache
+  cache::RadixIndex::Node node = cache::RadixIndex::kNone;  // of the last of those; locked
+  std::int32_t cached_tokens = -1;  // rows found at its first admission; -1 before it
+  std::int32_t unpublished = 0;     // generated tokens that no output carries yet
+  std::int64_t received_ns = 0;     // of base now_ns()
+  wire::RequestTimes times;         // since then; told_ns is for the outputs
   std::vector<wire::PositionLogprobs> prompt_logprobs;  // of positions told, until published
   std::vector<wire::PositionLogprobs> logprobs;         // of the unpublished tokens
   Adjustments adjustments;
@@ -58,6 +64,13 @@ struct Sequence {
     --pending;
     ++unpublished;
     if (adjustments.penalizes()) adjustments.add(token);
+  }
+  // A draft was right: `token` follows, and the row of the token before it is computed.
+  void tell_more(wire::TokenId token) {
+    tokens.push_back(token);
+    ++pending;
+    ++computed;
+    tell(token);
   }
 
   // The first row whose logits are wanted for the prompt's log-probabilities, or prompt_tokens - 1

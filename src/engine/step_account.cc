@@ -1,27 +1,39 @@
 #include "engine/step_account.h"
 
 #include "base/clock.h"
+#include "config/kv_layout.h"
 
 namespace fathom::engine {
 
-void StepAccount::begin(const cache::PagePool& pool, float reserve_ratio) {
+void StepAccount::begin(const SequencePages& pages, float reserve_ratio) {
   report_ = {};
-  report_.pages_used_before = pool.held_count();
+  report_.pages_used_before = pages.used();
   report_.ratio_before = reserve_ratio;
 }
 
-void StepAccount::retracts(const Sequence& sequence) {
+void StepAccount::verified(std::int32_t drafts, std::int64_t accepted) {
+  ++totals_.drafts.steps;
+  totals_.drafts.drafts += drafts;
+  totals_.drafts.accepted += accepted;
+}
+
+void StepAccount::admits(const Sequence& sequence) {
+  report_.cached_tokens += sequence.computed;
+  totals_.cached_tokens += sequence.computed;
+}
+
+void StepAccount::retracts(const Sequence& sequence, std::int32_t gained) {
   ++totals_.retracted_requests;
   totals_.retracted_prompt_tokens += sequence.prompt_tokens;
   totals_.retracted_answer_tokens += sequence.generated();
   ++report_.retracted;
-  report_.pages_gained += static_cast<std::int32_t>(sequence.pages.size());
+  report_.pages_gained += gained;
 }
 
 void StepAccount::launched(const std::vector<Work>& work,
                            bool graph,
                            const Sequences& sequences,
-                           const cache::PagePool& pool,
+                           const SequencePages& pages,
                            float reserve_ratio,
                            std::int64_t generated_tokens) {
   bool decodes = false;
@@ -55,22 +67,23 @@ void StepAccount::launched(const std::vector<Work>& work,
     }
   }
   report_.at_ns = now_ns();
-  report_.pages_used = pool.held_count();
-  report_.pages = pool.capacity();
+  report_.pages_used = pages.used();
+  report_.pages = pages.capacity();
   report_.graph = graph;
   report_.generated_tokens = generated_tokens;
+  report_.drafts = totals_.drafts;
   report_.ratio_after = reserve_ratio;
   options_.on_report(report_);
 }
 
 void StepAccount::fill(wire::EngineLoad& load,
                        const Sequences& sequences,
-                       const cache::PagePool& pool,
+                       const SequencePages& pages,
                        float reserve_ratio) const {
   std::int32_t waiting = 0;
   std::int32_t retracted = 0;
   std::int64_t waiting_tokens = 0;
-  std::size_t held = 0;
+  std::int64_t own = 0;
   for (const auto& [id, sequence] : sequences) {
     // Those whose last token is under way neither run nor wait; those whose constraint is being
     // compiled are counted apart.
@@ -79,17 +92,19 @@ void StepAccount::fill(wire::EngineLoad& load,
       waiting_tokens += sequence->known();
       if (sequence->retractions > 0) ++retracted;
     }
-    held += sequence->pages.size();
+    own += static_cast<std::int64_t>(sequence->pages.size()) - sequence->indexed;
   }
   load.waiting = waiting;
   load.waiting_retracted = retracted;
   load.waiting_tokens = waiting_tokens;
-  load.pages_used = pool.held_count();
-  load.pages_leaked = pool.held_count() - static_cast<std::int32_t>(held);
+  load.pages_used = pages.used();
+  load.pages_cached = pages.cached();
+  load.pages_leaked = pages.leaked(own);
   load.decode_context_tokens = load.running > 0 ? decode_context_tokens_ : 0;
   load.decode_in_graph = load.running > 0 && decode_in_graph_;
   load.reserve_ratio = reserve_ratio;
   load.totals = totals_;
+  load.totals.evicted_tokens = pages.evicted() * config::kPageTokens;
 }
 
 }  // namespace fathom::engine

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "cache/page_pool.h"
 #include "engine/runner.h"
 #include "engine/sequence.h"
+#include "engine/sequence_pages.h"
 #include "wire/messages.h"
 
 namespace fathom::engine {
@@ -30,6 +30,7 @@ struct StepReport {
   bool tells_decode = false;
   bool graph = false;
   std::int64_t generated_tokens = 0;  // since the start
+  wire::DraftCounts drafts;           // since the start
   // What was retracted before the step.
   std::int32_t retracted = 0;
   std::int32_t pages_gained = 0;
@@ -54,21 +55,25 @@ class StepAccount {
   explicit StepAccount(StepAccountOptions options) : options_(std::move(options)) {}
 
   // Before a plan is applied.
-  void begin(const cache::PagePool& pool, float reserve_ratio);
-  // Before `sequence` gives its pages up.
-  void retracts(const Sequence& sequence);
+  void begin(const SequencePages& pages, float reserve_ratio);
+  // `sequence` has given its pages up, `gained` of which nobody else holds.
+  void retracts(const Sequence& sequence, std::int32_t gained);
+  // `drafts` of a request were verified, and so many of them were right.
+  void verified(std::int32_t drafts, std::int64_t accepted);
+  // `sequence` begins with the rows that were found for it.
+  void admits(const Sequence& sequence);
   // The step is launched. `sequences` are those that were launched with it and all others.
   void launched(const std::vector<Work>& work,
                 bool graph,
                 const Sequences& sequences,
-                const cache::PagePool& pool,
+                const SequencePages& pages,
                 float reserve_ratio,
                 std::int64_t generated_tokens);
 
   // Fills what of `load` is known here and from the sequences.
   void fill(wire::EngineLoad& load,
             const Sequences& sequences,
-            const cache::PagePool& pool,
+            const SequencePages& pages,
             float reserve_ratio) const;
 
  private:

@@ -15,7 +15,7 @@ std::shared_ptr<Sequence> sequence_of(std::size_t prompt, std::size_t generated)
 
 TEST(StepAccount, WhatWaitsIsCountedInRequestsAndTokens) {
   const StepAccount account({});
-  const cache::PagePool pool(4);
+  const SequencePages pages(4, std::nullopt);
   Sequences sequences;
   sequences[1] = sequence_of(10, 3);  // runs
   sequences[1]->slot = 0;
@@ -26,12 +26,12 @@ TEST(StepAccount, WhatWaitsIsCountedInRequestsAndTokens) {
   sequences[4]->max_new_tokens = 1;
 
   wire::EngineLoad load;
-  account.fill(load, sequences, pool, 0.5F);
+  account.fill(load, sequences, pages, 0.5F);
 
   EXPECT_EQ(load.waiting, 2);
   EXPECT_EQ(load.waiting_retracted, 1);
   EXPECT_EQ(load.waiting_tokens, 20 + 35);
-  account.fill(load, {}, pool, 0.5F);
+  account.fill(load, {}, pages, 0.5F);
   EXPECT_EQ(load.waiting_retracted, 0);
   EXPECT_EQ(load.waiting_tokens, 0);
 }

@@ -2,27 +2,40 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <string>
 
 namespace fathom::engine {
 
+namespace {
+
+// What is at `position` of a sequence: behind its tokens, a draft.
+wire::TokenId token_at(const Sequence& sequence, std::int32_t position) {
+  const std::int32_t known = sequence.known();
+  return position < known ? sequence.tokens[static_cast<std::size_t>(position)]
+                          : sequence.drafts[static_cast<std::size_t>(position - known)];
+}
+
+}  // namespace
+
 void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitRows& chosen) {
-  chosen = {std::move(chosen.rows), 0, false, 0, 0};
+  chosen = {std::move(chosen.rows), 0, 0, false, 0, 0};
   chosen.rows.clear();
-  std::int32_t row = 0;
-  for (std::size_t i = 0; i < work.size(); ++i) {
-    row += work[i].rows;
-    if (work[i].draws) chosen.rows.push_back({i, row - 1, work[i].first + work[i].rows});
-  }
-  chosen.drawing = chosen.count();
-  row = 0;
   for (std::size_t i = 0; i < work.size(); ++i) {
     const Work& each = work[i];
-    row += each.rows;
-    FATHOM_CHECK(!each.draws || each.logit_rows >= 1);
-    const std::int32_t drawn = each.draws ? 1 : 0;
-    for (std::int32_t back = each.logit_rows - drawn; back > 0; --back) {
-      chosen.rows.push_back({i, row - drawn - back, each.first + each.rows - drawn - back + 1});
+    for (std::int32_t back = each.draws_of(); back > 0; --back) {
+      const std::int32_t row = each.rows - back;
+      chosen.rows.push_back({i, each.first_row + row, each.first + row + 1});
+    }
+    if (each.draws) ++chosen.drawers;
+  }
+  chosen.drawing = chosen.count();
+  for (std::size_t i = 0; i < work.size(); ++i) {
+    const Work& each = work[i];
+    FATHOM_CHECK(each.logit_rows >= each.draws_of());
+    for (std::int32_t back = each.logit_rows; back > each.draws_of(); --back) {
+      const std::int32_t row = each.rows - back;
+      chosen.rows.push_back({i, each.first_row + row, each.first + row + 1});
     }
   }
   for (const LogitRow& each : chosen.rows) {
@@ -35,20 +48,24 @@ void choose_logit_rows(std::span<const Work> work, std::int32_t drawable, LogitR
   FATHOM_CHECK(chosen.top <= kMaxTopLogprobs && chosen.asked <= kMaxAskedLogprobs);
 }
 
-std::size_t StepInputs::bytes(const RunnerOptions& options, std::int32_t pages) {
+std::size_t StepInputs::bytes(const RunnerOptions& options) {
   const std::size_t rows = InputArena::bytes_for(options.max_rows);
-  const std::size_t logit_rows = InputArena::bytes_for(options.max_logit_rows);
-  constexpr std::size_t kRowArrays = 3;
-  constexpr std::size_t kLogitRowArrays = 10;  // `seed` counts twice
-  return kRowArrays * rows + kLogitRowArrays * logit_rows +
+  const std::size_t logit_rows = InputArena::bytes_for(options.max_logit_rows + 1);
+  const std::size_t row_arrays = options.drafts > 0 ? 4 : 3;
+  const std::size_t logit_row_arrays = options.drafts > 0 ? 14 : 10;  // `seed` counts twice
+  return row_arrays * rows + logit_row_arrays * logit_rows +
          InputArena::bytes_for(std::int64_t{options.max_logit_rows} * kMaxAskedLogprobs) +
-         2 * InputArena::bytes_for(pages);
+         2 * InputArena::bytes_for(options.page_table_cells());
 }
 
-StepInputs StepInputs::lay_out(InputArena& arena, std::int64_t rows, std::int64_t logit_rows) {
+StepInputs StepInputs::lay_out(InputArena& arena, const Sizes& sizes) {
+  const std::int64_t rows = sizes.rows;
+  const std::int64_t logit_rows = sizes.logit_rows;
   StepInputs inputs;
   inputs.rows = rows;
   inputs.logit_row_count = logit_rows;
+  inputs.drawers = sizes.drawers;
+  inputs.drafts = sizes.drafts;
   inputs.ids = arena.take<std::int32_t>(rows);
   inputs.positions = arena.take<std::int32_t>(rows);
   inputs.sequences = arena.take<std::int32_t>(rows);
@@ -60,26 +77,29 @@ StepInputs StepInputs::lay_out(InputArena& arena, std::int64_t rows, std::int64_
   inputs.seed = arena.take<std::int32_t>(logit_rows, 2);
   inputs.sample = arena.take<std::int32_t>(logit_rows);
   inputs.drawn_position = arena.take<std::int32_t>(logit_rows);
+  if (!sizes.drafts) return inputs;
+  inputs.next_ids = arena.take<std::int32_t>(rows);
+  inputs.first_draw = arena.take<std::int32_t>(sizes.drawers + 1);
+  inputs.draft = arena.take<std::int32_t>(logit_rows);
+  inputs.page_end = arena.take<std::int32_t>(sizes.drawers);
+  inputs.drawer = arena.take<std::int32_t>(sizes.drawers);
   return inputs;
 }
 
 void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
-  std::int64_t row = 0;
+  std::fill_n(ids.host, rows, 0);
+  std::fill_n(positions.host, rows, -1);  // padding, but for the rows of work
+  std::fill_n(sequences.host, rows, 0);
   for (const Work& each : work) {
     const Sequence& sequence = *each.sequence;
-    FATHOM_CHECK(each.rows > 0 && row + each.rows <= rows);
-    FATHOM_CHECK(each.first + each.rows <= sequence.known());
-    for (std::int32_t i = 0; i < each.rows; ++i, ++row) {
-      const std::int32_t position = each.first + i;
-      ids.host[row] = sequence.tokens[static_cast<std::size_t>(position)];
-      positions.host[row] = position;
+    FATHOM_CHECK(each.rows > 0 && each.first_row + each.rows <= rows);
+    FATHOM_CHECK(each.first + each.rows - each.drafts <= sequence.known());
+    for (std::int32_t i = 0; i < each.rows; ++i) {
+      const std::int64_t row = each.first_row + i;
+      ids.host[row] = token_at(sequence, each.first + i);
+      positions.host[row] = each.first + i;
       sequences.host[row] = sequence.slot;
     }
-  }
-  for (; row < rows; ++row) {  // padding
-    ids.host[row] = 0;
-    positions.host[row] = -1;
-    sequences.host[row] = 0;
   }
   for (std::int64_t i = 0; i < chosen.count(); ++i) {
     const LogitRow& each = chosen.rows[static_cast<std::size_t>(i)];
@@ -107,6 +127,29 @@ void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
   }
 }
 
+void StepInputs::fill_drafts(std::span<const Work> work, const LogitRows& chosen) {
+  std::fill_n(next_ids.host, rows, 0);
+  std::fill_n(draft.host, logit_row_count, -1);
+  std::fill_n(page_end.host, drawers, 0);
+  std::iota(drawer.host, drawer.host + drawers, 0);
+  std::int32_t drawn = 0;
+  std::int64_t at = 0;
+  for (const Work& each : work) {
+    const Sequence& sequence = *each.sequence;
+    for (std::int32_t i = 0; i < each.rows; ++i) {
+      const bool draws = i >= each.rows - each.draws_of();
+      next_ids.host[each.first_row + i] =
+          draws ? Runner::code_of_drawn(drawn++) : token_at(sequence, each.first + i + 1);
+    }
+    if (!each.draws) continue;
+    page_end.host[at] = each.page_end();
+    first_draw.host[at++] = drawn - each.draws_of();
+    std::copy_n(sequence.drafts.begin(), each.drafts, draft.host + drawn - each.draws_of());
+  }
+  FATHOM_CHECK(drawn == chosen.drawing && at == chosen.drawers);
+  for (; at <= drawers; ++at) first_draw.host[at] = drawn++;  // padding draws, too
+}
+
 void StepInputs::take_scores(InputArena& arena,
                              std::span<const Work> work,
                              const LogitRows& chosen,
@@ -132,28 +175,54 @@ void StepInputs::take_scores(InputArena& arena,
   }
 }
 
-void StepInputs::take_updates(InputArena& arena, std::span<const PageUpdate> updates) {
-  cell = arena.take<std::int32_t>(static_cast<std::int64_t>(updates.size()));
-  page = arena.take<std::int32_t>(static_cast<std::int64_t>(updates.size()));
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    cell.host[i] = updates[i].cell;
-    page.host[i] = updates[i].page;
+void StepInputs::take_updates(InputArena& arena, const PageTable& table) {
+  const std::span<const std::int32_t> cells = table.waiting();
+  cell = arena.take<std::int32_t>(static_cast<std::int64_t>(cells.size()));
+  page = arena.take<std::int32_t>(static_cast<std::int64_t>(cells.size()));
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    cell.host[i] = cells[i];
+    page.host[i] = table.page(cells[i]);
   }
 }
 
-Result<StepOutputs> StepOutputs::create(Device& device, std::int64_t max_logit_rows) {
-  const auto rows = static_cast<std::size_t>(max_logit_rows);
+Result<StepOutputs> StepOutputs::create(Device& device, const RunnerOptions& options) {
+  const auto rows = static_cast<std::size_t>(options.max_logit_rows);
+  const std::size_t drafts = static_cast<std::size_t>(options.drafts) * rows;
   constexpr std::size_t kNumbers = 2 + 2 * kMaxTopLogprobs + kMaxAskedLogprobs;  // of a row
-  Result<Buffer> buffer = device.allocate_host(rows * kNumbers * sizeof(float));
+  Result<Buffer> buffer = device.allocate_host((rows * kNumbers + drafts) * sizeof(float));
   FATHOM_RETURN_IF_ERROR(buffer.status());
   StepOutputs outputs;
   outputs.buffer = std::move(buffer).value();
-  outputs.token = static_cast<std::int32_t*>(outputs.buffer.data());
+  outputs.draft = static_cast<std::int32_t*>(outputs.buffer.data());
+  outputs.token = outputs.draft + drafts;
   outputs.logprob = reinterpret_cast<float*>(outputs.token + rows);
   outputs.top_ids = reinterpret_cast<std::int32_t*>(outputs.logprob + rows);
   outputs.top_logprobs = reinterpret_cast<float*>(outputs.top_ids + rows * kMaxTopLogprobs);
   outputs.asked_logprobs = outputs.top_logprobs + rows * kMaxTopLogprobs;
   return outputs;
+}
+
+void StepOutputs::read_draws(std::int32_t drafts, std::int64_t drawers, StepResult& result) const {
+  std::int64_t draw = 0;
+  std::int64_t drawer = 0;
+  for (std::size_t i = 0; i < result.work.size(); ++i) {
+    const Work& each = result.work[i];
+    if (!each.draws) continue;
+    WorkResult& made = result.results[i];
+    std::int32_t right = 0;
+    while (right < each.drafts &&
+           token[draw + right] == each.sequence->drafts[static_cast<std::size_t>(right)]) {
+      ++right;
+    }
+    made.tokens.assign(token + draw, token + draw + right + 1);
+    draw += each.draws_of();
+    // Those past the pages were made of nothing.
+    const std::int32_t last = each.first + each.rows - 1 - (each.drafts - right);
+    for (std::int32_t k = 0; k < drafts && (k == 0 || last + k < each.page_end()); ++k) {
+      made.drafts.push_back(draft[k * drawers + drawer]);
+    }
+    ++drawer;
+  }
 }
 
 wire::PositionLogprobs StepOutputs::read(const Work& work,

@@ -9,14 +9,18 @@
 // The masks of a step, of many answers at once.
 namespace fathom::grammar {
 
-struct MaskRow {
-  Matcher* matcher = nullptr;
-  std::span<std::uint32_t> mask;  // mask_words(vocab_size) of them
-  bool forbids = false;           // fill() tells: whether there is a token that is not allowed
+// One answer's masks: of its next token, and of those behind drafts of it.
+struct MaskRows {
+  Matcher* matcher = nullptr;       // left as it was
+  std::span<const TokenId> drafts;  // mask i is of the token behind the first i of them
+  std::span<std::uint32_t> masks;   // 1 + drafts, mask_words(vocab_size) each
+  // fill() tells: the masks that it wrote; the drafts behind are not allowed, or behind the end.
+  std::size_t filled = 0;
+  std::uint32_t forbids = 0;  // bit i: mask i has a token that is not allowed
 };
 
-// Fills masks on several threads where they take so long that it pays to wake them. Each row is
-// taken by the thread that is free first, as one may cost some microseconds and the next 60 ms.
+// Fills masks on several threads where they take so long that it pays to wake them. Each answer's
+// are taken by the thread that is free first, as one may cost some microseconds and the next 60 ms.
 // What is written depends on the matchers alone.
 //
 // Threads: one at a time, whose part of the work it does. The others sleep meanwhile.
@@ -25,8 +29,9 @@ class MaskFiller {
   // `threads` counts the calling one: 1 starts none.
   MaskFiller(std::int32_t vocab_size, int threads);
 
-  // Bits past the vocabulary are 0. Each matcher and each mask must be in one row alone.
-  void fill(std::span<MaskRow> rows);
+  // Bits past the vocabulary are 0. Each matcher and each mask must be named once. Requires fewer
+  // than 32 drafts of each.
+  void fill(std::span<MaskRows> answers);
 
  private:
   // What masks may take on one thread: several times what it takes to wake the others.

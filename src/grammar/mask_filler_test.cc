@@ -60,12 +60,12 @@ TEST(MaskFiller, TellsWhetherATokenIsForbiddenAndClearsWhatStandsForNone) {
     FakeMatcher all;
     FakeMatcher some(/*forbids=*/true);
     Masks masks(vocab_size, 2);
-    std::vector<MaskRow> rows{{&all, masks.of(0)}, {&some, masks.of(1)}};
+    std::vector<MaskRows> rows{{&all, {}, masks.of(0), 0, 0}, {&some, {}, masks.of(1), 0, 0}};
 
     filler.fill(rows);
 
-    EXPECT_FALSE(rows[0].forbids);
-    EXPECT_TRUE(rows[1].forbids);
+    EXPECT_EQ(rows[0].forbids, 0U);
+    EXPECT_EQ(rows[1].forbids, 1U);
     for (std::size_t row = 0; row < 2; ++row) {
       for (std::int32_t id = 0; id < static_cast<std::int32_t>(masks.width) * 32; ++id) {
         const bool allowed =
@@ -97,9 +97,9 @@ TEST(MaskFiller, DearMasksAreFilledAtOnce) {
   };
   std::vector<FakeMatcher> matchers(kThreads, FakeMatcher(false, meet));
   Masks masks(64, kThreads);
-  std::vector<MaskRow> first{{&dear, masks.of(0)}};
-  std::vector<MaskRow> rows;
-  for (std::size_t i = 0; i < kThreads; ++i) rows.push_back({&matchers[i], masks.of(i)});
+  std::vector<MaskRows> first{{&dear, {}, masks.of(0), 0, 0}};
+  std::vector<MaskRows> rows;
+  for (std::size_t i = 0; i < kThreads; ++i) rows.push_back({&matchers[i], {}, masks.of(i), 0, 0});
 
   filler.fill(first);
   const std::int64_t begin = now_ns();
@@ -123,7 +123,7 @@ TEST(MaskFiller, MasksAreTheSameWhateverTheThreads) {
   struct Side {
     std::vector<std::unique_ptr<Matcher>> matchers;
     Masks masks;
-    std::vector<MaskRow> rows;
+    std::vector<MaskRows> rows;
   };
   const auto side = [&] {
     Side made{{}, Masks(options.vocab_size, kRows), {}};
@@ -138,17 +138,17 @@ TEST(MaskFiller, MasksAreTheSameWhateverTheThreads) {
   MaskFiller many(options.vocab_size, 4);
   FakeMatcher dear(false, linger);
   Masks scratch(options.vocab_size, 1);
-  const auto fill = [](Side& of, MaskFiller& filler, std::vector<MaskRow> before) {
+  const auto fill = [](Side& of, MaskFiller& filler, std::vector<MaskRows> before) {
     of.rows = std::move(before);
     for (std::size_t i = 0; i < kRows; ++i) {
-      of.rows.push_back({of.matchers[i].get(), of.masks.of(i)});
+      of.rows.push_back({of.matchers[i].get(), {}, of.masks.of(i), 0, 0});
     }
     filler.fill(of.rows);
   };
   std::mt19937 random(3);
   for (int step = 0; step < 40; ++step) {
     fill(alone, one, {});
-    fill(together, many, {{&dear, scratch.of(0)}});
+    fill(together, many, {{&dear, {}, scratch.of(0), 0, 0}});
     ASSERT_EQ(alone.masks.words, together.masks.words) << step;
     for (std::size_t i = 0; i < kRows; ++i) {
       ASSERT_EQ(alone.rows[i].forbids, together.rows[i + 1].forbids);
@@ -160,6 +160,37 @@ TEST(MaskFiller, MasksAreTheSameWhateverTheThreads) {
       ASSERT_TRUE(alone.matchers[i]->accept(id));
       ASSERT_TRUE(together.matchers[i]->accept(id));
     }
+  }
+}
+
+// Masks behind drafts are those of an answer that has these tokens.
+TEST(MaskFiller, MasksBehindDraftsEndWhereTheDraftsAreWrong) {
+  const CompilerOptions options = byte_vocabulary();
+  const auto compiler = std::move(Compiler::create(options)).value();
+  const auto grammar = compiled(*compiler, {Kind::kRegex, "ab(c|d)e?"});
+  MaskFiller filler(options.vocab_size, 1);
+  const TokenId end = options.stop_tokens[0];
+  struct Row {
+    std::vector<TokenId> drafts;
+    std::size_t filled;
+  };
+  for (const Row& row : {Row{{}, 1}, Row{{'a', 'b', 'd'}, 4}, Row{{'a', 'x', 'd'}, 2},
+                         Row{{'b'}, 1}, Row{{'a', 'b', 'c', end, 'e'}, 4}}) {
+    const auto matcher = grammar->new_matcher();
+    Masks masks(options.vocab_size, row.drafts.size() + 1);
+    std::vector<MaskRows> answers{{matcher.get(), row.drafts, masks.words, 0, 0}};
+    filler.fill(answers);
+    ASSERT_EQ(answers[0].filled, row.filled);
+    EXPECT_EQ(answers[0].forbids, (1U << row.filled) - 1);
+    const auto plain = grammar->new_matcher();
+    for (std::size_t i = 0; i < row.filled; ++i) {
+      Masks expected(options.vocab_size, 1);
+      std::vector<MaskRows> one{{plain.get(), {}, expected.words, 0, 0}};
+      filler.fill(one);
+      EXPECT_TRUE(std::ranges::equal(masks.of(i), expected.words)) << i;
+      if (i < row.drafts.size()) plain->accept(row.drafts[i]);
+    }
+    EXPECT_TRUE(matcher->accept('a'));  // it is where it was
   }
 }
 

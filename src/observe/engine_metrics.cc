@@ -40,6 +40,21 @@ void write_gauges(Exposition& out,
             as_double(values.decode_context_tokens));
   out.gauge("sglang:gen_throughput", "Generated tokens per second since the scrape before.", labels,
             growth.generated_per_second);
+  const double prompt_rows = growth.cached_tokens + growth.prefill_tokens;
+  out.gauge("sglang:cache_hit_rate",
+            "Of the prompt tokens since the scrape before, the part that was in the prefix cache.",
+            labels, prompt_rows > 0 ? growth.cached_tokens / prompt_rows : 0);
+  if (values.draft_tokens > 0) {
+    const double length = growth.verify_steps > 0
+                              ? (growth.verify_steps + growth.accepted_drafts) / growth.verify_steps
+                              : 0;
+    out.gauge("sglang:spec_accept_length",
+              "Tokens that a request got of a step that verified drafts, since the scrape before.",
+              labels, length);
+    out.gauge("sglang:spec_accept_rate",
+              "Those tokens as a part of the tokens verified, the first of them included.", labels,
+              length / values.draft_tokens);
+  }
   out.gauge("sglang:num_retracted_reqs",
             "Times that a request gave its pages up since the scrape before.", labels,
             growth.retracted_requests);
@@ -64,6 +79,8 @@ void write_counters(Exposition& out, const Labels& labels, const EngineValues& v
   out.sample(labels, "mode", "prefill_compute", as_double(values.prefill_tokens));
   out.sample(labels, "mode", "prefill_cache", as_double(values.cached_tokens));
   out.sample(labels, "mode", "decode", as_double(values.generated_tokens));
+  out.counter("sglang:evicted_tokens_total", "Tokens that left the prefix cache to make room.",
+              labels, as_double(values.evicted_tokens));
   out.begin("sglang:cuda_graph_passes_total", MetricType::kCounter,
             "Steps with decoding requests, as captured graphs or not.");
   out.sample(labels, "mode", "decode_cuda_graph", as_double(values.graph_passes));

@@ -16,6 +16,7 @@ struct EngineValues {
   std::int32_t slots = 0;                // requests that may run at once
   std::int32_t pages = 0;
   std::int32_t pages_used = 0;
+  std::int32_t pages_cached = 0;  // in the prefix cache
   std::int32_t pages_leaked = 0;  // used, and no request has them
   std::int32_t page_tokens = 0;
   std::int64_t decode_context_tokens = 0;  // summed lengths of the last step's decoding requests
@@ -23,7 +24,11 @@ struct EngineValues {
   double new_token_ratio = 0;
   std::int64_t prefill_tokens = 0;  // computed for prompts
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
+  std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
   std::int64_t generated_tokens = 0;
+  std::int32_t draft_tokens = 0;  // verified for a request and step; 0: no speculation
+  std::int64_t verify_steps = 0;  // requests times steps that verified drafts
+  std::int64_t accepted_drafts = 0;
   std::int64_t graph_passes = 0;  // steps with decode rows that ran as a graph …
   std::int64_t plain_passes = 0;  // … and that did not
   std::int64_t retracted_requests = 0;
@@ -65,6 +70,10 @@ class Rate {
 struct EngineGrowth {
   double generated_per_second = 0;
   double retracted_requests = 0;
+  double prefill_tokens = 0;
+  double cached_tokens = 0;
+  double verify_steps = 0;
+  double accepted_drafts = 0;
 };
 
 // Writes the metrics of a scheduler.

@@ -133,9 +133,14 @@ TEST(SchedulerLines, AreSpelledAsOperatorsSearchThem) {
   note.decode_running = 7;
   note.used_tokens = 1280;
   note.graph = true;
-  EXPECT_EQ(decode_line(note, 1234.567),
+  EXPECT_EQ(decode_line(note, {1234.567, 0, 0}),
             "Decode batch, #running-req: 7, #token: 1280, token usage: 0.20, cuda graph: True, "
             "gen throughput (token/s): 1234.57, #queue-req: 1, ");
+  note.draft_tokens = 2;
+  EXPECT_EQ(decode_line(note, {1234.567, 40, 30}),
+            "Decode batch, #running-req: 7, #token: 1280, token usage: 0.20, accept len: 1.75, "
+            "accept rate: 0.88, cuda graph: True, gen throughput (token/s): 1234.57, "
+            "#queue-req: 1, ");
   note.retracted = 3;
   note.retracted_tokens = 192;
   note.ratio_before = 0.7;

@@ -30,6 +30,10 @@ std::string Monitor::expose(const EngineValues& engine) {
   EngineGrowth growth;
   growth.generated_per_second = generated_.look(engine.generated_tokens, now).per_second;
   growth.retracted_requests = retracted_.look(engine.retracted_requests, now).count;
+  growth.prefill_tokens = prefilled_.look(engine.prefill_tokens, now).count;
+  growth.cached_tokens = cached_.look(engine.cached_tokens, now).count;
+  growth.verify_steps = verified_.look(engine.verify_steps, now).count;
+  growth.accepted_drafts = accepted_.look(engine.accepted_drafts, now).count;
   write_engine_metrics(out, labels, engine, growth);
   if (startup_s >= 0) {
     out.gauge("sglang:engine_startup_time", "Seconds from the start to being ready.", labels,

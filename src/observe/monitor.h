@@ -61,6 +61,10 @@ class Monitor {
  private:
   Rate generated_;
   Rate retracted_;
+  Rate prefilled_;
+  Rate cached_;
+  Rate verified_;
+  Rate accepted_;
 };
 
 }  // namespace fathom::observe

@@ -34,12 +34,20 @@ std::string prefill_line(const StepNote& note) {
          ", #queue-req: " + std::to_string(note.waiting) + ", ";
 }
 
-std::string decode_line(const StepNote& note, double generated_per_second) {
+std::string decode_line(const StepNote& note, const DecodeGrowth& growth) {
+  std::string speculation;
+  if (note.draft_tokens > 0) {
+    const auto steps = static_cast<double>(growth.verify_steps);
+    const double length =
+        steps > 0 ? (steps + static_cast<double>(growth.accepted_drafts)) / steps : 0;
+    speculation =
+        ", accept len: " + fixed2(length) + ", accept rate: " + fixed2(length / note.draft_tokens);
+  }
   return "Decode batch, #running-req: " + std::to_string(note.decode_running) +
          ", #token: " + std::to_string(note.used_tokens) +
-         ", token usage: " + fixed2(usage(note.used_tokens, note.pool_tokens)) +
+         ", token usage: " + fixed2(usage(note.used_tokens, note.pool_tokens)) + speculation +
          ", cuda graph: " + (note.graph ? "True" : "False") +
-         ", gen throughput (token/s): " + fixed2(generated_per_second) +
+         ", gen throughput (token/s): " + fixed2(growth.generated_per_second) +
          ", #queue-req: " + std::to_string(note.waiting) + ", ";
 }
 
@@ -80,10 +88,14 @@ void SchedulerLog::write(const StepNote& note) {
   if (note.prefill_requests > 0) log_info(prefill_line(note));
   if (!note.tells_decode) return;
   const double seconds = static_cast<double>(note.at_ns - decode_told_ns_) * 1e-9;
-  const auto tokens = static_cast<double>(note.generated_tokens - decode_told_tokens_);
+  const auto tokens = static_cast<double>(note.generated_tokens - decode_told_.generated_tokens);
+  DecodeGrowth growth;
+  growth.generated_per_second = seconds > 0 ? tokens / seconds : 0;
+  growth.verify_steps = note.verify_steps - decode_told_.verify_steps;
+  growth.accepted_drafts = note.accepted_drafts - decode_told_.accepted_drafts;
   decode_told_ns_ = note.at_ns;
-  decode_told_tokens_ = note.generated_tokens;
-  log_info(decode_line(note, seconds > 0 ? tokens / seconds : 0));
+  decode_told_ = note;
+  log_info(decode_line(note, growth));
 }
 
 void SchedulerLog::run() {

@@ -25,6 +25,9 @@ struct StepNote {
   std::int32_t pool_tokens = 0;
   bool graph = false;
   std::int64_t generated_tokens = 0;  // since the start
+  std::int32_t draft_tokens = 0;      // tokens verified for a request and step; 0: no speculation
+  std::int64_t verify_steps = 0;      // requests times steps that verified drafts, since the start
+  std::int64_t accepted_drafts = 0;   // since the start
   std::int32_t retracted = 0;         // requests
   std::int32_t retracted_tokens = 0;  // that the pool gained
   double ratio_before = 0;            // of admission
@@ -36,7 +39,15 @@ struct StepNote {
 //   Decode batch, #running-req: 1, #token: 64, token usage: 0.01, cuda graph: False, …
 //   KV cache pool is full. Retract requests. #retracted_reqs: 1, #new_tokens_gained: 64, …
 std::string prefill_line(const StepNote& note);
-std::string decode_line(const StepNote& note, double generated_per_second);
+// Growth since the decode line before.
+struct DecodeGrowth {
+  double generated_per_second = 0;
+  std::int64_t verify_steps = 0;
+  std::int64_t accepted_drafts = 0;
+};
+// With speculation "accept len" is the tokens that a request gets of a step, and "accept rate" that
+// length's part of draft_tokens.
+std::string decode_line(const StepNote& note, const DecodeGrowth& growth);
 std::string retraction_line(const StepNote& note);
 
 // Writes them on a thread of its own, so that an engine does not wait for whoever reads the log.
@@ -59,8 +70,9 @@ class SchedulerLog {
   void run();
   void write(const StepNote& note);
 
-  std::int64_t decode_told_ns_ = 0;      // of the thread
-  std::int64_t decode_told_tokens_ = 0;  // of the thread
+  // The decode line before; of the thread.
+  std::int64_t decode_told_ns_ = 0;
+  StepNote decode_told_;
 
   std::mutex mutex_;
   std::condition_variable came_;

@@ -60,6 +60,16 @@ Status validate(const AdjustLogitsArgs& args);
 // Greedy rows take the largest logit, the lowest id among equals, and no random number; so do rows
 // whose largest logit is infinite. NaN counts as -infinity; a row with nothing above that gives the
 // token of its first -infinity, or token 0.
+//
+// With `draft` and an acceptance threshold below 1, the rows that are not greedy decide on their
+// drafts first: the usual lossy rule. With P the draft's probability among the kept tokens and u a
+// second random number, the draft becomes the row's token when P > 0 and
+//
+//   u < P / accept_threshold_acc   or   P >= accept_threshold_single
+//
+// and otherwise the row's token is drawn from the other kept tokens. So a draft is accepted when
+// it is the row's token, whatever the thresholds are (AcceptDraftsArgs). With both at 1 drafts have
+// no say: a draw from all kept tokens accepts them as often.
 struct SampleArgs {
   TensorView logits;       // [rows, vocab] f32; vocab in [1, kMaxSampledVocab]
   TensorView temperature;  // [rows] f32, finite; below kGreedyTemperature: greedy
@@ -70,8 +80,50 @@ struct SampleArgs {
   TensorView sample;       // [rows] i32: index among the samples of one prompt
   TensorView position;     // [rows] i32: of the token drawn, absolute in its sequence
   TensorView token;        // [rows] i32, out
+
+  TensorView draft{};                 // [rows] i32, below the vocabulary; below 0: none; or absent
+  float accept_threshold_single = 1;  // in [0, 1]
+  float accept_threshold_acc = 1;     // in [0, 1]
+  bool drafts_decide() const {
+    return draft.present() && (accept_threshold_single < 1 || accept_threshold_acc < 1);
+  }
 };
 Status validate(const SampleArgs& args);
+
+// Which drafts the draws of a step accept (design 6a.8). A sequence has consecutive draws: the
+// first from its last known token's row, the others from its drafts' rows. Draw r is only of use
+// when all drafts before it are right, and the first draw that differs from the draft behind it is
+// the last one of use.
+//
+//   accepted[i] = the largest a with drawn[first[i] + r] == draft[first[i] + r] for all r < a
+//   last[i]     = row[first[i] + accepted[i]]
+//
+// Requires at least one draw of each sequence, and a draft below 0, which no token is, at its last.
+struct AcceptDraftsArgs {
+  TensorView first;     // [sequences + 1] i32, ascending, from 0 to draws
+  TensorView drawn;     // [draws] i32
+  TensorView draft;     // [draws] i32: what the row after this draw's was computed with; or < 0
+  TensorView row;       // [draws] i32: rows of the step
+  TensorView accepted;  // [sequences] i32, out
+  TensorView last;      // [sequences] i32, out: the last row whose draw is of use
+};
+Status validate(const AcceptDraftsArgs& args);
+
+// Rows that go on from other rows of a step, for drafts that are made of drafts:
+//
+//   next_sequence[i] = sequence[from[i]]
+//   next_position[i] = position[from[i]] + ahead, or -1 (padding) when that is not below end[i], or
+//                      position[from[i]] is padding
+struct FollowRowsArgs {
+  TensorView from;           // [count] i32, each in [0, rows)
+  TensorView position;       // [rows] i32 >= -1
+  TensorView sequence;       // [rows] i32
+  TensorView end;            // [count] i32: positions from here on have no page
+  TensorView next_position;  // [count] i32, out
+  TensorView next_sequence;  // [count] i32, out
+  std::int32_t ahead = 1;
+};
+Status validate(const FollowRowsArgs& args);
 
 // Log-probabilities of log softmax(logits / temperature), before any filter: of one token a row, of
 // the most probable ones, and of tokens asked for. Greedy rows count as temperature 1. None is

@@ -24,6 +24,11 @@ Status match_pair(const TensorView& ids,
   return match(logprobs, logprobs_name, {&rows, &columns}, values);
 }
 
+Status match_threshold(float threshold, const std::string& name) {
+  if (threshold >= 0 && threshold <= 1) return {};
+  return invalid_argument(name + " is " + std::to_string(threshold) + ", wanted 0 to 1");
+}
+
 }  // namespace
 
 Status validate(const SampleArgs& args) {
@@ -44,7 +49,40 @@ Status validate(const SampleArgs& args) {
   FATHOM_RETURN_IF_ERROR(match(args.seed, "seed", {&rows, &words}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.sample, "sample", {&rows}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
-  return match(args.token, "token", {&rows}, numbers);
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&rows}, numbers));
+  if (!args.draft.present()) return {};
+  FATHOM_RETURN_IF_ERROR(match_threshold(args.accept_threshold_single, "accept_threshold_single"));
+  FATHOM_RETURN_IF_ERROR(match_threshold(args.accept_threshold_acc, "accept_threshold_acc"));
+  return match(args.draft, "draft", {&rows}, numbers);
+}
+
+Status validate(const AcceptDraftsArgs& args) {
+  OneDType numbers = integers();
+  Dim draws("draws");
+  Dim bounds("sequences + 1");
+  Dim sequences("sequences");
+  FATHOM_RETURN_IF_ERROR(match(args.first, "first", {&bounds}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.drawn, "drawn", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.draft, "draft", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.row, "row", {&draws}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.accepted, "accepted", {&sequences}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.last, "last", {&sequences}, numbers));
+  if (bounds.size() == sequences.size() + 1) return {};
+  return invalid_argument("first: has " + std::to_string(bounds.size()) +
+                          " numbers, wanted one more than the " + std::to_string(sequences.size()) +
+                          " sequences");
+}
+
+Status validate(const FollowRowsArgs& args) {
+  OneDType numbers = integers();
+  Dim count("count");
+  Dim rows("rows");
+  FATHOM_RETURN_IF_ERROR(match(args.from, "from", {&count}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.sequence, "sequence", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.end, "end", {&count}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.next_position, "next_position", {&count}, numbers));
+  return match(args.next_sequence, "next_sequence", {&count}, numbers);
 }
 
 Status validate(const AdjustLogitsArgs& args) {

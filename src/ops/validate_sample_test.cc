@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <gtest/gtest.h>
 
 #include "ops/sample.h"
@@ -34,6 +36,21 @@ TEST(ValidateSample, WantsOneSettingARow) {
        {[](auto& a) { a.sample = view(kI32, {3}); }, "sample: rows is 3, was 4"},
        {[](auto& a) { a.position = view(kI32, {3}); }, "position: rows is 3, was 4"},
        {[](auto& a) { a.token = view(kF32, {4}); }, "token is f32, wanted i32"}});
+}
+
+TEST(ValidateSample, TakesADraftARowAndThresholdsUpToOne) {
+  SampleArgs right = sample_args(4, 8);
+  right.draft = view(kI32, {4});
+  right.accept_threshold_single = 0;
+  expect_messages<SampleArgs>(
+      right, {{[](auto& a) { a.draft = view(kI32, {3}); }, "draft: rows is 3, was 4"},
+              {[](auto& a) { a.draft = view(kF32, {4}); }, "draft is f32, wanted i32"},
+              {[](auto& a) { a.accept_threshold_single = -0.5F; },
+               "accept_threshold_single is -0.500000, wanted 0 to 1"},
+              {[](auto& a) { a.accept_threshold_acc = 1.5F; },
+               "accept_threshold_acc is 1.500000, wanted 0 to 1"},
+              {[](auto& a) { a.accept_threshold_acc = std::numeric_limits<float>::quiet_NaN(); },
+               "accept_threshold_acc is nan, wanted 0 to 1"}});
 }
 
 TEST(ValidateSample, WantsAVocabularyThatItsSumHasRoomFor) {

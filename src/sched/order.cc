@@ -22,6 +22,8 @@ std::uint64_t policy_key(const OrderOptions& options, const Claim& claim) {
   switch (options.policy) {
     case Policy::kLongestOutput:
       return ~static_cast<std::uint64_t>(claim.max_new_tokens);
+    case Policy::kLongestPrefix:
+      return ~static_cast<std::uint64_t>(claim.cached_tokens);
     case Policy::kRandom:
       return random_u64(options.seed, static_cast<std::uint32_t>(claim.id >> 32U),
                         static_cast<std::uint32_t>(claim.id), RandomPurpose::kOrder);

@@ -13,6 +13,7 @@ namespace fathom::sched {
 enum class Policy : std::uint8_t {
   kFcfs,           // the oldest
   kLongestOutput,  // whose answer may be the longest
+  kLongestPrefix,  // of whose prompt the prefix cache has most
   kRandom,         // each with a place that the seed and its id decide
 };
 
@@ -30,6 +31,7 @@ struct Claim {
   std::int64_t admission = 0;  // ascending in the order of admission, while it runs
   std::int32_t priority = 0;
   std::int32_t max_new_tokens = 0;
+  std::int32_t cached_tokens = 0;  // of its prompt, while it waits; read by kLongestPrefix alone
 };
 
 // Puts the claims into the order in which they are served, and drops those that wait behind

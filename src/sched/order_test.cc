@@ -11,9 +11,11 @@ namespace {
 constexpr std::size_t kAll = 1000;
 
 Claim waiting(wire::RequestId id, std::int32_t priority, std::int32_t max_new_tokens) {
-  return {id, false, 0, priority, max_new_tokens};
+  return {id, false, 0, priority, max_new_tokens, 0};
 }
-Claim running(wire::RequestId id, std::int64_t admission) { return {id, true, admission, 0, 10}; }
+Claim running(wire::RequestId id, std::int64_t admission) {
+  return {id, true, admission, 0, 10, 0};
+}
 
 std::vector<wire::RequestId> order(const OrderOptions& options,
                                    std::vector<Claim> claims,
@@ -43,6 +45,16 @@ TEST(Order, TheLongestOutputIsNextAndEqualsKeepTheirAge) {
   EXPECT_EQ(order(options, claims), (Ids{4, 2, 3, 5, 1}));
   EXPECT_EQ(order(options, claims, 1), (Ids{4, 2, 3}));
   EXPECT_EQ(order(options, claims, 0), (Ids{4, 2}));
+}
+
+TEST(Order, TheLongestPrefixIsNext) {
+  OrderOptions options;
+  options.policy = Policy::kLongestPrefix;
+  std::vector<Claim> claims = {waiting(1, 0, 5), running(2, 9), waiting(3, 7, 50),
+                               waiting(4, 0, 5)};
+  claims[2].cached_tokens = 128;
+  claims[3].cached_tokens = 192;
+  EXPECT_EQ(order(options, claims), (Ids{2, 4, 3, 1}));
 }
 
 TEST(Order, APriorityCountsBeforeThePolicy) {

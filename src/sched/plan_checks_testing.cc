@@ -83,7 +83,7 @@ class Checks {
       require(sequence.running || !entries_[i].retracted, "what waits cannot be retracted",
               sequence.id);
       if (!sequence.running) continue;
-      pages += pages_for(sequence.known);
+      pages += std::max<std::int64_t>(sequence.pages, pages_for(sequence.known)) - sequence.shared;
       if (!retracting && entries_[i].retracted) {
         retracting = true;
         require(!first, "the oldest is not retracted", sequence.id);
@@ -100,16 +100,26 @@ class Checks {
       const SequenceView& sequence = sequences_[i];
       const PlannedRows* rows = entries_[i].rows;
       if (rows == nullptr) continue;
-      const std::int32_t end = rows->first + rows->rows;
+      const std::int32_t end = rows->first + rows->rows - rows->drafts;
       const std::int32_t logits =
           std::max(0, end - std::max(rows->first, sequence.first_logit_row));
       require(!entries_[i].retracted, "what is retracted computes nothing", sequence.id);
       require(rows->first == sequence.computed, "rows go on where they ended", sequence.id);
-      require(rows->rows >= 1 && end <= sequence.known, "rows are of known tokens", sequence.id);
-      require(rows->logit_rows == logits, "logit rows are those asked for", sequence.id);
+      require(end > rows->first && end <= sequence.known, "rows are of known tokens", sequence.id);
+      require(rows->logit_rows == logits + rows->drafts, "logit rows are those asked for",
+              sequence.id);
+      require(rows->drafts == 0 || rows->drafts == sequence.drafts, "drafts are all or none",
+              sequence.id);
+      require(rows->drafts == 0 || decodes(sequence), "drafts are verified in decode steps",
+              sequence.id);
+      require(rows->drafts == 0 || plan_.retract.empty(), "drafts retract nobody", sequence.id);
       require(rows->completes == (end == sequence.known), "the last row completes", sequence.id);
       require(rows->admitted != sequence.running, "what waited is admitted", sequence.id);
-      require(sequence.pages + rows->new_pages == pages_for(sequence.known),
+      const std::int32_t ahead =
+          rows->drafts > 0 ? std::min(rows->drafts + budget_.max_drafts - 1, sequence.remaining - 1)
+                           : 0;
+      require(sequence.pages + rows->new_pages ==
+                  std::max<std::int64_t>(sequence.pages, pages_for(sequence.known + ahead)),
               "a sequence that is computed holds the pages of its known tokens", sequence.id);
     }
   }
@@ -120,9 +130,11 @@ class Checks {
     for (std::size_t i = 0; i < sequences_.size(); ++i) {
       if (!runs_after(i)) continue;
       ++running;
-      pages +=
-          sequences_[i].pages + (entries_[i].rows != nullptr ? entries_[i].rows->new_pages : 0);
-      logit_rows_ += entries_[i].rows != nullptr ? entries_[i].rows->logit_rows : 0;
+      pages += sequences_[i].pages - sequences_[i].shared +
+               (entries_[i].rows != nullptr ? entries_[i].rows->new_pages : 0);
+      if (entries_[i].rows != nullptr) {
+        logit_rows_ += entries_[i].rows->logit_rows - entries_[i].rows->drafts;
+      }
       if (entries_[i].rows == nullptr || decodes(sequences_[i])) continue;
       ++prompts_;
       prompt_rows_ += entries_[i].rows->rows;
@@ -171,8 +183,9 @@ class Checks {
           budget_.reserve_ratio *
           static_cast<float>(std::min(sequence.remaining, budget_.reserve_clip)));
       const std::int32_t reserve = std::max(budget_.page_tokens, ratio_part);
-      least += pages_for(sequence.known + std::min(reserve, sequence.remaining - 1));
-      most += pages_for(sequence.known + sequence.remaining - 1);
+      least +=
+          pages_for(sequence.known + std::min(reserve, sequence.remaining - 1)) - sequence.shared;
+      most += pages_for(sequence.known + sequence.remaining - 1) - sequence.shared;
     }
     if (!plan_.retract.empty()) {
       require(!admitted, "nothing is admitted when something is retracted");
@@ -185,7 +198,8 @@ class Checks {
     require(running_ == budget_.max_running ||
                 prompt_rows_ == std::min(budget_.chunk_tokens, budget_.max_prefill_tokens) ||
                 (budget_.max_prefill_requests > 0 && prompts_ == budget_.max_prefill_requests) ||
-                (logit_rows_ == budget_.max_logit_rows && passed->first_logit_row == 0) ||
+                (logit_rows_ == budget_.max_logit_rows &&
+                 passed->first_logit_row == passed->computed) ||
                 most > budget_.pages,
             "the oldest is admitted as soon as it can be", passed->id);
   }

@@ -27,6 +27,7 @@ Backlog operator+(const Backlog& a, const Backlog& b) {
 struct Share {
   std::int32_t rows = 0;
   std::int32_t logit_rows = 0;
+  std::int32_t drafts = 0;
 };
 
 // One step while it is being planned.
@@ -45,11 +46,22 @@ class Planning {
   std::int64_t known_pages(const SequenceView& sequence) const {
     return std::max<std::int64_t>(sequence.pages, pages_for(sequence.known));
   }
+  // With those of drafts, this step's and the ones that it makes.
+  std::int64_t draft_pages(const SequenceView& sequence) const {
+    const std::int64_t ahead =
+        std::min(sequence.drafts + budget_.max_drafts - 1, sequence.remaining - 1);
+    return std::max(known_pages(sequence), pages_for(sequence.known + ahead));
+  }
+  // Of its known tokens, without what older ones hold.
+  std::int64_t added_pages(const SequenceView& sequence) const {
+    return known_pages(sequence) - sequence.shared;
+  }
   void check(const SequenceView& sequence) const;
 
   Share share_of(const SequenceView& sequence) const;
   static Backlog backlog_of(const SequenceView& sequence, const Share& share);
   void add(const SequenceView& sequence, const Share& share);
+  bool drafts_fit(const SequenceView& sequence);
 
   bool fits(const SequenceView& candidate, const Share& share);
   std::int64_t steps_to_token(const SequenceView& candidate, const Share& share) const;
@@ -64,7 +76,8 @@ class Planning {
   std::int32_t rows_left_;
   std::int32_t logit_rows_left_;
   std::int32_t prompts_left_;
-  Backlog backlog_;  // of running_, after this step
+  std::int64_t pages_ = 0;  // that running_ has or needs for its tokens and granted drafts
+  Backlog backlog_;         // of running_, after this step
   // Pages that running_ needs with its reserves, for one least growth; -1: for none yet.
   std::int64_t reserved_growth_ = -1;
   std::int64_t reserved_ = 0;
@@ -87,7 +100,11 @@ void Planning::check(const SequenceView& sequence) const {
   FATHOM_CHECK(sequence.computed >= 0 && sequence.computed < sequence.known);
   FATHOM_CHECK(sequence.first_logit_row >= 0 && sequence.first_logit_row < sequence.known);
   FATHOM_CHECK(sequence.remaining >= 1);
-  FATHOM_CHECK(sequence.running || (sequence.computed == 0 && sequence.pages == 0));
+  FATHOM_CHECK(sequence.drafts >= 0 && sequence.drafts < sequence.remaining);
+  FATHOM_CHECK(sequence.drafts <= budget_.max_drafts);
+  FATHOM_CHECK(sequence.shared >= 0 && sequence.shared <= sequence.pages);
+  FATHOM_CHECK(sequence.running ||
+               std::int64_t{sequence.pages} * budget_.page_tokens == sequence.computed);
   FATHOM_CHECK_MSG(
       pages_for(std::int64_t{sequence.known} + sequence.remaining - 1) <= budget_.pages,
       "request " + std::to_string(sequence.id) + " can never fit into the pool");
@@ -96,16 +113,15 @@ void Planning::check(const SequenceView& sequence) const {
 // Since ids ascend, what stays is the longest run of the oldest that fits.
 void Planning::choose_running() {
   std::int64_t held = 0;
-  std::int64_t pages = 0;
   const SequenceView* previous = nullptr;
   for (const SequenceView& sequence : sequences_) {
     FATHOM_CHECK(previous == nullptr || previous->id < sequence.id);
     previous = &sequence;
     if (!sequence.running) continue;
     check(sequence);
-    held += sequence.pages;
-    pages += known_pages(sequence);
-    if (pages <= budget_.pages) {
+    held += sequence.pages - sequence.shared;
+    if (plan_.retract.empty() && pages_ + added_pages(sequence) <= budget_.pages) {
+      pages_ += added_pages(sequence);
       running_.push_back(&sequence);
     } else {
       plan_.retract.push_back(sequence.id);
@@ -122,18 +138,30 @@ void Planning::add(const SequenceView& sequence, const Share& share) {
   rows.id = sequence.id;
   rows.first = sequence.computed;
   rows.rows = share.rows;
-  rows.new_pages = static_cast<std::int32_t>(known_pages(sequence) - sequence.pages);
+  const std::int64_t pages = share.drafts > 0 ? draft_pages(sequence) : known_pages(sequence);
+  rows.new_pages = static_cast<std::int32_t>(pages - sequence.pages);
   rows.logit_rows = share.logit_rows;
   rows.admitted = !sequence.running;
-  rows.completes = sequence.computed + share.rows == sequence.known;
+  rows.completes = sequence.computed + share.rows - share.drafts == sequence.known;
+  rows.drafts = share.drafts;
   plan_.rows.push_back(rows);
-  logit_rows_left_ -= share.logit_rows;
+  logit_rows_left_ -= share.logit_rows - share.drafts;
 }
 
 void Planning::plan_decode() {
   for (const SequenceView* sequence : running_) {
-    if (sequence->computed == sequence->known - 1) add(*sequence, {1, 1});
+    if (sequence->computed != sequence->known - 1) continue;
+    const std::int32_t drafts = drafts_fit(*sequence) ? sequence->drafts : 0;
+    add(*sequence, {1 + drafts, 1 + drafts, drafts});
   }
+}
+
+bool Planning::drafts_fit(const SequenceView& sequence) {
+  if (sequence.drafts == 0 || !plan_.retract.empty()) return false;
+  const std::int64_t more = draft_pages(sequence) - known_pages(sequence);
+  if (pages_ + more > budget_.pages) return false;
+  pages_ += more;
+  return true;
 }
 
 Share Planning::share_of(const SequenceView& sequence) const {
@@ -170,7 +198,7 @@ void Planning::plan_prompts() {
 // which decode leaves one more than max_logit_rows - max_running at least), the number of its
 // prompts. The backlog is enough for only so many of each kind.
 std::int64_t Planning::steps_to_token(const SequenceView& candidate, const Share& share) const {
-  if (share.rows == candidate.known) return 1;
+  if (share.rows == candidate.known - candidate.computed) return 1;
   const Backlog backlog = backlog_ + backlog_of(candidate, share);
   std::int64_t held_up = backlog.rows / rows_per_step_;
   held_up += backlog.logit_rows / (budget_.max_logit_rows - budget_.max_running + 1);
@@ -185,11 +213,12 @@ std::int64_t Planning::reserved_pages(const SequenceView& sequence,
   const std::int64_t growth = std::max(static_cast<std::int64_t>(expected), least_growth);
   // The last token that it may generate needs no row.
   const std::int64_t rows = sequence.known + std::min<std::int64_t>(growth, sequence.remaining - 1);
-  return std::max<std::int64_t>(sequence.pages, pages_for(rows));
+  return std::max<std::int64_t>(sequence.pages, pages_for(rows)) - sequence.shared;
 }
 
 bool Planning::fits(const SequenceView& candidate, const Share& share) {
-  const std::int64_t growth = steps_to_token(candidate, share) + budget_.page_tokens;
+  const std::int64_t growth = steps_to_token(candidate, share) * (1 + budget_.max_drafts) +
+                              2 * budget_.max_drafts + budget_.page_tokens;
   if (growth != reserved_growth_) {  // one value for all that complete in this step
     reserved_growth_ = growth;
     reserved_ = 0;

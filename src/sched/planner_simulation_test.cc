@@ -34,6 +34,8 @@ struct Arrival {
   std::int32_t answer = 1;           // tokens after which it stops by itself
   std::int32_t scored_from = -1;     // prompt rows that need logits; -1: the last alone
   std::int64_t abort_after_ns = -1;  // -1: never
+  std::int32_t group = -1;           // those of one group begin with the same `common` tokens
+  std::int32_t common = 0;           // of the prompt
 };
 
 struct Statistics {
@@ -43,6 +45,8 @@ struct Statistics {
   std::int64_t retractions = 0;
   std::int64_t rows = 0;
   std::int64_t rows_again = 0;        // that a retraction had thrown away
+  std::int64_t rows_found = 0;        // in the prefix cache
+  std::int64_t drafts = 0;            // verified
   std::vector<std::int64_t> wait_ns;  // of each arrival, to its admission; -1: never
 };
 
@@ -53,11 +57,17 @@ class Simulation {
   Simulation(const Budget& budget, std::vector<Arrival> arrivals)
       : budget_(budget), arrivals_(std::move(arrivals)), reserve_(budget.reserve_ratio) {
     statistics_.wait_ns.assign(arrivals_.size(), -1);
-    for (const Arrival& arrival : arrivals_) most_steps_ += work(arrival);
+    for (const Arrival& arrival : arrivals_) {
+      most_steps_ += work(arrival);
+      cached_.resize(std::max(cached_.size(), static_cast<std::size_t>(arrival.group + 1)));
+    }
   }
 
   // The ratio follows what happens, as in an engine; else it stays.
   void adapt() { adapts_ = true; }
+
+  // Answers are guessed `drafts` tokens ahead; a guess in two is right.
+  void speculate(std::int32_t drafts) { budget_.max_drafts = drafts_ = drafts; }
 
   // The planner sees no waiting requests beyond the oldest max_running.
   void show_oldest_alone() { most_waiting_ = budget_.max_running; }
@@ -90,6 +100,7 @@ class Simulation {
     std::int32_t generated_before = 0;  // its last admission
     std::int64_t arrived_step = 0;
     std::int64_t work_before = 0;  // that older requests had at most, when it came
+    std::int32_t indexed = 0;      // its first pages that the prefix cache has as well
   };
 
   static std::int64_t work(const Arrival& arrival) {
@@ -106,6 +117,7 @@ class Simulation {
     const Arrival& arrival = arrival_of(live);
     live.view.known = arrival.prompt + live.generated;
     live.view.remaining = arrival.max_new_tokens - live.generated;
+    live.view.drafts = live.generated > 0 ? std::min(drafts_, live.view.remaining - 1) : 0;
     live.view.first_logit_row = live.view.known - 1;
     if (arrival.scored_from >= 0 && live.generated == 0) {
       live.view.first_logit_row =
@@ -135,7 +147,55 @@ class Simulation {
     });
   }
 
+  // The most pages of the group's common tokens that one running request holds from the cache.
+  // Only those before `end`.
+  std::int32_t held_of_group(std::int32_t group, std::size_t end) const {
+    std::int32_t most = 0;
+    for (std::size_t i = 0; i < end && group >= 0; ++i) {
+      if (live_[i].view.running && arrival_of(live_[i]).group == group) {
+        most = std::max(most, live_[i].indexed);
+      }
+    }
+    return most;
+  }
+
+  // What is shared and what is found, as an engine tells the planner.
+  void look_up() {
+    for (std::size_t i = 0; i < live_.size(); ++i) {
+      Live& live = live_[i];
+      const std::int32_t group = arrival_of(live).group;
+      if (group < 0) continue;
+      if (!live.view.running) {
+        const std::int32_t usable = std::min(arrival_of(live).common, live.view.first_logit_row);
+        live.view.pages =
+            std::min(cached_[static_cast<std::size_t>(group)], usable / budget_.page_tokens);
+        live.view.computed = live.view.pages * budget_.page_tokens;
+        live.indexed = live.view.pages;
+      }
+      const std::size_t end = live.view.running ? i : live_.size();
+      live.view.shared = std::min(live.indexed, held_of_group(group, end));
+    }
+  }
+
+  // The cache gives back what the pool needs: the ends of what no running request holds.
+  void evict() {
+    std::int64_t used = 0;
+    for (const Live& live : live_) {
+      if (live.view.running) used += live.view.pages - live.indexed;
+    }
+    for (const std::int32_t pages : cached_) used += pages;
+    for (std::size_t group = 0; group < cached_.size(); ++group) {
+      while (used > budget_.pages &&
+             cached_[group] > held_of_group(static_cast<int>(group), live_.size())) {
+        --cached_[group];
+        --used;
+      }
+    }
+    require(used <= budget_.pages, "what runs fits into the pool");
+  }
+
   void step() {
+    look_up();
     std::vector<SequenceView> views;
     std::int32_t waiting = 0;
     for (const Live& live : live_) {
@@ -163,10 +223,11 @@ class Simulation {
     for (const PlannedRows& planned : plan.rows) {
       Live& live = find(planned.id);
       if (planned.admitted) admit(live);
-      decoded = decoded || (planned.rows == 1 && planned.completes);
+      decoded = decoded || (planned.rows == 1 + planned.drafts && planned.completes);
       rows += planned.rows;
       compute(live, planned);
     }
+    evict();
     statistics_.rows += rows;
     now_ns_ += 2 * kMillisecond + rows * kMillisecond / 50;
     adapt_reserve(!plan.retract.empty(), decoded);
@@ -180,16 +241,19 @@ class Simulation {
   void retract(Live& live) {
     ++statistics_.retractions;
     statistics_.rows_again += live.view.computed;
-    require(live.generated - live.generated_before >= budget_.page_tokens,
+    require(live.generated - live.generated_before >= budget_.page_tokens / (1 + drafts_),
             "what was admitted gets a page of tokens before it is retracted");
     live.view.running = false;
     live.view.computed = 0;
     live.view.pages = 0;
+    live.view.shared = 0;
+    live.indexed = 0;
   }
 
   void admit(Live& live) {
     live.view.running = true;
     live.generated_before = live.generated;
+    statistics_.rows_found += live.view.computed;
     std::int64_t& wait = statistics_.wait_ns[live.arrival];
     if (wait >= 0) return;
     wait = now_ns_ - arrival_of(live).time_ns;
@@ -201,10 +265,21 @@ class Simulation {
 
   void compute(Live& live, const PlannedRows& planned) {
     live.view.pages += planned.new_pages;
-    live.view.computed += planned.rows;
+    live.view.computed += planned.rows - planned.drafts;
     live.scored = std::max(live.scored, live.view.computed);
     if (planned.completes) ++live.generated;
+    statistics_.drafts += planned.drafts;
+    for (std::int32_t i = 0; i < planned.drafts; ++i) {
+      if (++guesses_ % 2 == 0 || live.generated == arrival_of(live).answer) break;
+      ++live.generated;
+      ++live.view.computed;
+    }
     update_view(live);
+    const Arrival& arrival = arrival_of(live);
+    if (arrival.group < 0) return;
+    live.indexed = std::min(arrival.common, live.view.computed) / budget_.page_tokens;
+    std::int32_t& cached = cached_[static_cast<std::size_t>(arrival.group)];
+    cached = std::max(cached, live.indexed);
   }
 
   void adapt_reserve(bool retracted, bool decoded) {
@@ -234,10 +309,13 @@ class Simulation {
   std::vector<Arrival> arrivals_;
   Reserve reserve_;
   bool adapts_ = false;
+  std::int32_t drafts_ = 0;
+  std::int64_t guesses_ = 0;
   std::int32_t most_waiting_ = std::numeric_limits<std::int32_t>::max();
   std::int64_t now_ns_ = 0;
   std::size_t next_ = 0;
-  std::vector<Live> live_;  // unfinished, ids ascending
+  std::vector<Live> live_;            // unfinished, ids ascending
+  std::vector<std::int32_t> cached_;  // pages of each group in the prefix cache
   wire::RequestId last_first_admitted_ = 0;
   std::int64_t most_steps_ = 0;
   Statistics statistics_;
@@ -276,6 +354,7 @@ Budget random_budget(Dice& dice, std::int32_t most_tokens) {
 std::vector<Arrival> random_traffic(Dice& dice, std::int32_t most_tokens, int count) {
   const std::int32_t gap = dice.one_in(3) ? 0 : dice.between(1, 20);
   const bool scores = dice.one_in(2);
+  const std::int32_t groups = dice.one_in(2) ? 0 : dice.between(1, 8);
   std::vector<Arrival> arrivals;
   std::int64_t now = 0;
   for (int i = 0; i < count; ++i) {
@@ -288,6 +367,10 @@ std::vector<Arrival> random_traffic(Dice& dice, std::int32_t most_tokens, int co
         dice.one_in(2) ? arrival.max_new_tokens : dice.between(1, arrival.max_new_tokens);
     if (scores && dice.one_in(5)) arrival.scored_from = dice.between(0, arrival.prompt - 1);
     if (dice.one_in(8)) arrival.abort_after_ns = dice.between(0, 300) * kMillisecond;
+    if (groups > 0 && !dice.one_in(4)) {
+      arrival.group = dice.between(0, groups - 1);
+      arrival.common = dice.between(0, arrival.prompt);
+    }
     arrivals.push_back(arrival);
   }
   return arrivals;
@@ -296,6 +379,8 @@ std::vector<Arrival> random_traffic(Dice& dice, std::int32_t most_tokens, int co
 TEST(PlannerSimulation, RandomTrafficOnRandomEnginesKeepsEveryRule) {
   constexpr int kRequests = 300;
   std::int64_t retractions = 0;
+  std::int64_t found = 0;
+  std::int64_t drafts = 0;
   for (int seed = 0; seed < times(80, 20); ++seed) {
     Dice dice(static_cast<unsigned>(seed));
     const std::int32_t most_tokens = dice.between(2, 200);
@@ -303,13 +388,18 @@ TEST(PlannerSimulation, RandomTrafficOnRandomEnginesKeepsEveryRule) {
     Simulation simulation(budget, random_traffic(dice, most_tokens, kRequests));
     if (dice.one_in(2)) simulation.adapt();
     if (dice.one_in(2)) simulation.show_oldest_alone();
+    if (dice.one_in(2)) simulation.speculate(dice.between(1, 5));
 
     ASSERT_EQ(simulation.run(), "") << "seed " << seed;
 
     const Statistics& statistics = simulation.statistics();
     ASSERT_EQ(statistics.finished + statistics.aborted, kRequests) << "seed " << seed;
     retractions += statistics.retractions;
+    found += statistics.rows_found;
+    drafts += statistics.drafts;
   }
+  EXPECT_GT(drafts, times(10000, 20));
+  EXPECT_GT(found, times(10000, 20));
   EXPECT_GT(retractions, times(400, 20));  // or the pools were too roomy to test anything
 }
 

@@ -28,7 +28,10 @@ class EngineClient {
   // Ends a request within a step: its last output has Finish::kAbort, unless it has already
   // finished. Never refused; ids that are not known, have finished or are being aborted are
   // ignored.
-  virtual void abort(RequestId id) = 0;
+  virtual void abort(const AbortRequest& request) = 0;
+
+  // Empties the prefix cache after what was sent before. Never refused.
+  virtual void flush_cache() = 0;
 
   // Everything the engine has told since the last call, at most one output per request: what came
   // in several steps is put together. Never waits.
@@ -74,8 +77,9 @@ class EnginePort {
 // Both ends in one process.
 //
 // The link holds at most `max_unfinished` requests: those whose last output the node process has
-// not taken yet. That bounds both ways. To the engine go one request and one abort of each at most;
-// back comes one output of each, since what has not been taken is put together.
+// not taken yet. That bounds both ways. To the engine go one request and one abort of each at most,
+// and one flush between any two of those; back comes one output of each, since what has not been
+// taken is put together.
 class InprocLink {
  public:
   // `on_output` is called from the engine's thread, without a lock, whenever outputs came to an

@@ -36,6 +36,7 @@ void merge(TokenOutput& output, TokenOutput later) {
   output.cached_tokens = later.cached_tokens;
   output.retractions = later.retractions;
   output.times = later.times;
+  output.drafts = later.drafts;
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ struct InprocLink::State final : EngineClient, EnginePort, std::enable_shared_fr
   }
 
   Status submit(GenerateRequest request) override;
-  void abort(RequestId id) override;
+  void abort(const AbortRequest& request) override;
+  void flush_cache() override;
   std::vector<TokenOutput> take_outputs() override;
   EngineLoad load() const override;
 
@@ -102,13 +104,23 @@ Status InprocLink::State::submit(GenerateRequest request) {
   return {};
 }
 
-void InprocLink::State::abort(RequestId id) {
+void InprocLink::State::abort(const AbortRequest& request) {
   {
     const std::lock_guard lock(mutex);
-    const auto found = requests.find(id);
+    const auto found = requests.find(request.id);
     if (found == requests.end() || found->second.finished || found->second.aborted) return;
     found->second.aborted = true;
-    to_engine.emplace_back(AbortRequest{id});
+    to_engine.emplace_back(request);
+  }
+  to_engine_or_closed.notify_one();
+}
+
+void InprocLink::State::flush_cache() {
+  {
+    const std::lock_guard lock(mutex);
+    if (!ended.ok()) return;
+    if (!to_engine.empty() && std::holds_alternative<FlushCache>(to_engine.back())) return;
+    to_engine.emplace_back(FlushCache{});
   }
   to_engine_or_closed.notify_one();
 }

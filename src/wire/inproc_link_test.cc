@@ -67,7 +67,7 @@ TEST(InprocLink, MessagesArriveInTheirOrder) {
   CountedLink l;
   ASSERT_TRUE(l.client.submit(request_of(1)).ok());
   ASSERT_TRUE(l.client.submit(request_of(2)).ok());
-  l.client.abort(1);
+  l.client.abort({1});
 
   const std::vector<ToEngine> messages = l.port.receive(/*wait=*/true, 0);
 
@@ -204,21 +204,21 @@ TEST(InprocLink, WhoeverIsWokenMayTakeTheOutputsAtOnce) {
 
 TEST(InprocLink, AnAbortIsSentOnceAndOnlyForWhatIsUnfinished) {
   CountedLink l;
-  l.client.abort(99);
+  l.client.abort({99});
   EXPECT_THAT(l.port.receive(false, 0), IsEmpty());
 
   l.start(1);
-  l.client.abort(1);
-  l.client.abort(1);
+  l.client.abort({1});
+  l.client.abort({1});
   EXPECT_EQ(l.port.receive(false, 0).size(), 1U);
-  l.client.abort(1);
+  l.client.abort({1});
   EXPECT_THAT(l.port.receive(false, 0), IsEmpty());
 
   l.start(2);
   l.port.publish(outputs_of(output_of(2, {10}, Finish::kLength)));
-  l.client.abort(2);
+  l.client.abort({2});
   l.client.take_outputs();
-  l.client.abort(2);
+  l.client.abort({2});
   EXPECT_THAT(l.port.receive(false, 0), IsEmpty());
 }
 
@@ -337,7 +337,7 @@ class RandomCalls {
 
   void abort() {
     const RequestId id = next_id_ > 20 ? next_id_ - random_() % 20 : random_() % 20;
-    link_.client.abort(id);
+    link_.client.abort({id});
     if (model_.alive.count(id) == 0 || model_.done.count(id) > 0) return;
     if (model_.aborted.insert(id).second) model_.to_engine.emplace_back(true, id);
   }
@@ -486,7 +486,7 @@ void submit_many(EngineClient& client, std::atomic<RequestId>& next_id, int coun
     const RequestId id = request.id;
     request.sampling.max_new_tokens = tokens_wanted(id);
     while (!client.submit(request).ok()) std::this_thread::yield();
-    if (id % 7 == 0 || random() % 8 == 0) client.abort(id);
+    if (id % 7 == 0 || random() % 8 == 0) client.abort({id});
   }
 }
 

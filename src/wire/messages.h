@@ -71,14 +71,20 @@ struct GenerateRequest {
   std::int32_t stream_interval =
       1;                         // tokens between two outputs of a stream, besides first and last
   std::int32_t priority = 0;     // higher is sooner, where the engine minds priorities
+  std::string cache_namespace;   // requests find each other's prefixes in the same one alone
   std::int64_t deadline_ns = 0;  // of base Clock: the request ends with kDeadlineExceeded; 0: never
 };
 
 struct AbortRequest {
   RequestId id = 0;
+  // The answer's tokens: what was generated after them is not kept for others to find. -1: all are.
+  std::int32_t answer_tokens = -1;
 };
 
-using ToEngine = std::variant<GenerateRequest, AbortRequest>;
+// Forget the prefix cache, but for what unfinished requests hold of it.
+struct FlushCache {};
+
+using ToEngine = std::variant<GenerateRequest, AbortRequest, FlushCache>;
 
 struct TokenLogprob {
   TokenId id = 0;
@@ -106,6 +112,14 @@ struct RequestTimes {
   std::int64_t told_ns = -1;         // this output was made
 };
 
+// Speculation so far. The rates that are made of these differ by what they count: see
+// docs/operations.md.
+struct DraftCounts {
+  std::int64_t steps = 0;     // that verified drafts
+  std::int64_t drafts = 0;    // verified
+  std::int64_t accepted = 0;  // of them
+};
+
 // News of one request.
 struct TokenOutput {
   RequestId id = 0;
@@ -120,12 +134,15 @@ struct TokenOutput {
   std::int32_t cached_tokens = 0;     // of the prompt, taken from the prefix cache
   std::int32_t retractions = 0;       // times the request gave its pages up and was computed again
   RequestTimes times;                 // so far
+  DraftCounts drafts;                 // so far
 };
 
 // What an engine has done since its start.
 struct EngineTotals {
   std::int64_t prefill_tokens = 0;  // rows computed for prompts, again after a retraction
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
+  std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
+  DraftCounts drafts;
   std::int64_t graph_passes = 0;    // steps with decode rows that ran as a captured graph …
   std::int64_t plain_passes = 0;    // … and that did not
   std::int64_t retracted_requests = 0;
@@ -145,8 +162,9 @@ struct EngineLoad {
   std::int32_t waiting = 0;
   std::int32_t waiting_for_grammar = 0;  // whose constraint is being compiled; beside `waiting`
   std::int32_t waiting_retracted = 0;    // of `waiting`: gave their pages up and wait again
-  std::int64_t waiting_tokens = 0;  // of `waiting`: tokens that they are going to have computed
-  std::int32_t pages_used = 0;
+  std::int64_t waiting_tokens = 0;       // of `waiting`: tokens that they may have computed
+  std::int32_t pages_used = 0;           // held by requests
+  std::int32_t pages_cached = 0;         // in the prefix cache; some of them are used as well
   std::int32_t pages = 0;
   std::int64_t steps = 0;             // since the start
   std::int64_t generated_tokens = 0;  // since the start

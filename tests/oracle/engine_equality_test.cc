@@ -11,8 +11,9 @@
 #include "support/engine_runner.h"
 #include "support/step_grammar.h"
 
-// What a request gets does not depend on its company: 200 requests in random order, with aborts and
-// a pool that is too small for those that run, give the bits that each gives alone.
+// What a request gets does not depend on its company: 200 requests in random order, with aborts, a
+// pool that is too small for those that run, and prompts that others began with, give the bits that
+// each gives alone, computed from its first token on.
 
 namespace fathom::oracle {
 namespace {
@@ -28,6 +29,9 @@ struct Case {
   config::KvCacheDType kv_cache_dtype;
   int threads;
   bool overlap;
+  bool prefix_cache;
+  cache::Eviction eviction;
+  std::int32_t drafts;
 };
 
 constexpr std::int32_t kVocab = 512;
@@ -37,16 +41,30 @@ std::int32_t between(std::mt19937& random, std::int32_t low, std::int32_t high) 
   return low + static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(high - low + 1));
 }
 
-wire::GenerateRequest random_request(std::mt19937& random) {
+// What many prompts begin with: one of a few texts, or a conversation so far.
+std::vector<wire::TokenId> random_beginning(std::mt19937& random,
+                                            const std::vector<wire::TokenId>& conversation) {
+  if (random() % 3 == 0 && conversation.size() < 250) return conversation;
+  if (random() % 3 != 0) return {};
+  std::mt19937 text(random() % 3);
+  std::vector<wire::TokenId> tokens;
+  const std::int32_t length = between(random, 40, 200);
+  while (std::ssize(tokens) < length) tokens.push_back(between(text, 0, kVocab - 1));
+  return tokens;
+}
+
+wire::GenerateRequest random_request(std::mt19937& random,
+                                     const std::vector<wire::TokenId>& conversation) {
   wire::GenerateRequest request;
   // Some prompts take several chunks; answers that are long outgrow what was kept free for them at
   // their admission.
   const bool talkative = random() % 3 == 0;
   const bool long_prompt = !talkative && random() % 8 == 0;
-  const std::int32_t length = long_prompt ? between(random, 150, 420) : between(random, 1, 60);
-  for (std::int32_t i = 0; i < length; ++i) {
-    request.prompt.push_back(between(random, 0, kVocab - 1));
-  }
+  request.prompt = random_beginning(random, conversation);
+  const std::int32_t own =
+      long_prompt && request.prompt.empty() ? between(random, 150, 420) : between(random, 1, 60);
+  for (std::int32_t i = 0; i < own; ++i) request.prompt.push_back(between(random, 0, kVocab - 1));
+  const auto length = static_cast<std::int32_t>(request.prompt.size());
   wire::SamplingParams& sampling = request.sampling;
   sampling.max_new_tokens = talkative ? between(random, 250, 450) : between(random, 0, 40);
   sampling.seed = (static_cast<std::uint64_t>(random()) << 32U) | random();
@@ -70,6 +88,8 @@ wire::GenerateRequest random_request(std::mt19937& random) {
   }
   if (random() % 5 == 0)
     sampling.stop_token_ids = {between(random, 0, 99), between(random, 100, 400)};
+  // Two of them part the cache.
+  if (random() % 4 == 0) request.cache_namespace = "other";
   request.stream = random() % 2 == 0;
   request.stream_interval = between(random, 1, 5);
   if (random() % 3 == 0) {
@@ -102,6 +122,9 @@ class EngineEquality : public testing::TestWithParam<Case> {
     options.engine.chunk_tokens = crowded ? 57 : 512;
     options.engine.reserve_ratio = crowded ? 0.25F : 0.7F;
     options.engine.overlap = crowded && GetParam().overlap;
+    options.engine.prefix_cache = crowded && GetParam().prefix_cache;
+    options.engine.eviction = GetParam().eviction;
+    options.engine.drafts = crowded ? GetParam().drafts : 0;
     return options;
   }
   static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
@@ -117,18 +140,18 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   std::vector<wire::GenerateRequest> requests;
-  requests.reserve(static_cast<std::size_t>(count));
-  std::mt19937 adjustments(seed);
-  for (int i = 0; i < count; ++i) {
-    requests.push_back(random_request(random));
-    test_support::adjust_at_random(adjustments, kVocab, requests.back());
-  }
-
   std::vector<wire::TokenOutput> alone;
+  std::mt19937 adjustments(seed);
+  std::vector<wire::TokenId> conversation;
   {
     EngineRunner engine(folder(), options(/*crowded=*/false));
-    for (const wire::GenerateRequest& request : requests) {
-      alone.push_back(engine.wait(engine.submit(request)));
+    for (int i = 0; i < count; ++i) {
+      requests.push_back(random_request(random, conversation));
+      test_support::adjust_at_random(adjustments, kVocab, requests.back());
+      alone.push_back(engine.wait(engine.submit(requests.back())));
+      conversation = requests.back().prompt;
+      conversation.insert(conversation.end(), alone.back().tokens.begin(),
+                          alone.back().tokens.end());
     }
   }
 
@@ -151,10 +174,14 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
 
   int cut_short = 0;
   int retractions = 0;
+  std::int64_t cached = 0;
+  std::int64_t accepted = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     SCOPED_TRACE("request " + std::to_string(i));
     const wire::TokenOutput output = engine.wait(ids[i]);
     retractions += output.retractions;
+    cached += output.cached_tokens;
+    accepted += output.drafts.accepted;
     if (output.finish == Finish::kAbort) {
       ++cut_short;
       EXPECT_TRUE(aborted[i]) << output.error.message();
@@ -170,9 +197,18 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
     EXPECT_EQ(bits_of(output.prompt_logprobs), bits_of(alone[i].prompt_logprobs));
   }
   EXPECT_EQ(engine.load().pages_used, 0);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
   // The schedule was what the test is about.
   EXPECT_GT(cut_short, count / 20);
   EXPECT_GE(retractions, count / 40);
+  if (GetParam().prefix_cache) {
+    EXPECT_GT(cached, count * 5);
+  } else {
+    EXPECT_EQ(cached, 0);
+  }
+  RecordProperty("drafts accepted", std::to_string(accepted));
+  EXPECT_EQ(accepted > 0, GetParam().drafts > 0);
+  RecordProperty("cached", std::to_string(cached));
   RecordProperty("aborted", cut_short);
   RecordProperty("retractions", retractions);
 }
@@ -180,9 +216,14 @@ TEST_P(EngineEquality, CrowdedRequestsGiveTheBitsOfEachAlone) {
 INSTANTIATE_TEST_SUITE_P(
     Checkpoints,
     EngineEquality,
-    testing::Values(Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false},
-                    Case{"MicroBf16Fp8CacheTwoThreadsOverlapping", "micro-bf16",
-                         config::KvCacheDType::kF8E4M3, 2, true}),
+    testing::Values(Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false, false,
+                         cache::Eviction::kLru, 0},
+                    Case{"MicroBf16Fp8CacheTwoThreadsOverlappingPrefixes", "micro-bf16",
+                         config::KvCacheDType::kF8E4M3, 2, true, true, cache::Eviction::kLfu, 0},
+                    Case{"MicroBf16PrefixesDrafts", "micro-bf16", config::KvCacheDType::kAuto, 1,
+                         false, true, cache::Eviction::kLru, 1},
+                    Case{"MicroBf16Fp8CacheTwoThreadsPrefixesChains", "micro-bf16",
+                         config::KvCacheDType::kF8E4M3, 2, false, true, cache::Eviction::kLru, 4}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace

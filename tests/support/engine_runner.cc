@@ -88,8 +88,10 @@ void EngineRunner::pump() {
     all.error = output.error;
     all.prompt_tokens = output.prompt_tokens;
     all.generated_tokens = output.generated_tokens;
+    all.cached_tokens = output.cached_tokens;
     all.retractions = output.retractions;
     all.times = output.times;
+    all.drafts = output.drafts;
   }
 }
 

@@ -47,7 +47,10 @@ class EngineRunner {
   // Sends a request under a new id, which it returns.
   wire::RequestId submit(wire::GenerateRequest request);
   Status try_submit(wire::GenerateRequest request);
-  void abort(wire::RequestId id) { link_->client().abort(id); }
+  void abort(wire::RequestId id) { abort(wire::AbortRequest{id}); }
+  void abort(const wire::AbortRequest& abort) { link_->client().abort(abort); }
+
+  void flush_cache() { link_->client().flush_cache(); }
 
   // Waits until the request has given `tokens` tokens or has finished.
   void wait_for_tokens(wire::RequestId id, std::size_t tokens);

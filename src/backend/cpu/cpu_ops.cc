@@ -31,6 +31,12 @@ class CpuOps final : public ops::OpSet {
     cpu::adjust_logits(of(s), a);
   }
   void sample(Stream& s, const ops::SampleArgs& a) const override { cpu::sample(of(s), a); }
+  void accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const override {
+    cpu::accept_drafts(of(s), a);
+  }
+  void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override {
+    cpu::follow_rows(of(s), a);
+  }
   void logprobs(Stream& s, const ops::LogprobsArgs& a) const override { cpu::logprobs(of(s), a); }
 
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override { cpu::quantize(of(s), a); }

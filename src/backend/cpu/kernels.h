@@ -17,7 +17,9 @@ void scatter(CpuStream& stream, const ops::ScatterArgs& args);
 void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args);
 void rope(CpuStream& stream, const ops::RopeArgs& args);
 
-// adjust_logits.cc, logprobs.cc, sample.cc
+// accept_drafts.cc, adjust_logits.cc, logprobs.cc, sample.cc
+void accept_drafts(CpuStream& stream, const ops::AcceptDraftsArgs& args);
+void follow_rows(CpuStream& stream, const ops::FollowRowsArgs& args);
 void adjust_logits(CpuStream& stream, const ops::AdjustLogitsArgs& args);
 void argmax(CpuStream& stream, const ops::ArgmaxArgs& args);
 void logprobs(CpuStream& stream, const ops::LogprobsArgs& args);

@@ -331,9 +331,9 @@ std::int32_t draw_from(const Row& row, const Candidates& candidates, std::uint64
   FATHOM_CHECK_MSG(false, "the masses of the kept tokens do not add up");
 }
 
-// The same over all tokens: by blocks, then inside one.
-std::int32_t draw_from_all(const Row& row, std::uint64_t random) {
-  Mass target = below(random, row.total);
+// The same over all tokens, which have the mass `whole`: by blocks, then inside one.
+std::int32_t draw_from_all(const Row& row, Mass whole, std::uint64_t random) {
+  Mass target = below(random, whole);
   std::int64_t block = 0;
   while (target >= row.block_mass[block]) target -= row.block_mass[block++];
   std::int64_t id = block * kBlockTokens;
@@ -341,15 +341,19 @@ std::int32_t draw_from_all(const Row& row, std::uint64_t random) {
   return static_cast<std::int32_t>(id);
 }
 
-std::int32_t draw_filtered(const Row& row, const Filters& filters, std::uint64_t random) {
-  Candidates kept;
-  if (filters.ranks(row.vocab)) {
-    kept = keep_ranked(row, filters);
-    if (filters.min_p > 0) kept = keep_probable(row, kept, filters.min_p);
-  } else {
-    kept = collect_from(row, row.weights, filters.min_p);
-  }
-  return draw_from(row, kept, random);
+Candidates keep(const Row& row, const Filters& filters) {
+  if (!filters.ranks(row.vocab)) return collect_from(row, row.weights, filters.min_p);
+  const Candidates kept = keep_ranked(row, filters);
+  return filters.min_p > 0 ? keep_probable(row, kept, filters.min_p) : kept;
+}
+
+// Whether a draft of mass `own`, of `whole`, is accepted.
+bool accepts(const ops::SampleArgs& args, Mass own, Mass whole, std::uint64_t random) {
+  if (own == 0) return false;
+  const auto mass = static_cast<double>(own);
+  return static_cast<double>(below(random, whole)) <
+             mass / static_cast<double>(args.accept_threshold_acc) ||
+         mass >= static_cast<double>(args.accept_threshold_single) * static_cast<double>(whole);
 }
 
 Filters filters_of(const ops::SampleArgs& args, std::int64_t t) {
@@ -362,12 +366,12 @@ Filters filters_of(const ops::SampleArgs& args, std::int64_t t) {
   return filters;
 }
 
-std::uint64_t random_of(const ops::SampleArgs& args, std::int64_t t) {
+std::uint64_t random_of(const ops::SampleArgs& args, std::int64_t t, RandomPurpose purpose) {
   const auto* seed = args.seed.row<const std::int32_t>(t);
   const auto word = [](std::int32_t bits) { return static_cast<std::uint32_t>(bits); };
   return random_u64(std::uint64_t{word(seed[1])} << 32U | word(seed[0]),
                     word(args.sample.row<const std::int32_t>(0)[t]),
-                    word(args.position.row<const std::int32_t>(0)[t]), RandomPurpose::kSample);
+                    word(args.position.row<const std::int32_t>(0)[t]), purpose);
 }
 
 Row row_with_scratch(CpuStream& stream, int worker, std::int64_t vocab) {
@@ -396,9 +400,22 @@ std::int32_t sample_row(const ops::SampleArgs& args, std::int64_t t, Row row) {
   row.total = HWY_DYNAMIC_DISPATCH(weigh_row)(row.logits, row.vocab, row.top, row.temperature,
                                               row.weights, row.block_mass);
   const Filters filters = filters_of(args, t);
-  const std::uint64_t random = random_of(args, t);
-  if (!filters.ranks(row.vocab) && !(filters.min_p > 0)) return draw_from_all(row, random);
-  return draw_filtered(row, filters, random);
+  const bool all = !filters.ranks(row.vocab) && !(filters.min_p > 0);
+  Candidates kept;
+  if (!all) kept = keep(row, filters);
+  Mass& whole = all ? row.total : kept.mass;
+  const std::int32_t draft = args.drafts_decide() ? args.draft.row<const std::int32_t>(0)[t] : -1;
+  if (draft >= 0) {
+    const bool stays = all || std::binary_search(kept.ids.begin(), kept.ids.end(), draft);
+    const Mass own = stays ? mass_of(row.weights[draft]) : 0;
+    if (accepts(args, own, whole, random_of(args, t, RandomPurpose::kAccept))) return draft;
+    // Without mass it is not drawn.
+    row.weights[draft] = 0;
+    row.block_mass[draft / kBlockTokens] -= own;
+    whole -= own;
+  }
+  const std::uint64_t random = random_of(args, t, RandomPurpose::kSample);
+  return all ? draw_from_all(row, whole, random) : draw_from(row, kept, random);
 }
 
 }  // namespace

@@ -71,6 +71,12 @@ class CudaOps final : public ops::OpSet {
   void argmax(Stream& s, const ops::ArgmaxArgs& a) const override {
     launch(s, cuda::argmax, a, "argmax", a.logits);
   }
+  void accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const override {
+    launch(s, cuda::accept_drafts, a, "accept_drafts", a.accepted);
+  }
+  void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override {
+    launch(s, cuda::follow_rows, a, "follow_rows", a.from);
+  }
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override {
     launch(s, cuda::quantize, a, "quantize", a.x);
   }

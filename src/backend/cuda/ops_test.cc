@@ -366,6 +366,45 @@ TEST_F(CudaOps, InputsOfAStep) {
   expect_equal(table, "scatter");
 }
 
+TEST_F(CudaOps, AcceptedDrafts) {
+  constexpr std::int64_t kSequences = 300;
+  std::vector<std::int32_t> first{0};
+  std::vector<std::int32_t> draft;
+  for (std::int32_t i = 0; i < kSequences; ++i) {
+    for (std::int32_t r = 0; r < i % 6; ++r) draft.push_back((i + r) % 3);
+    draft.push_back(-1);
+    first.push_back(static_cast<std::int32_t>(draft.size()));
+  }
+  const auto draws = static_cast<std::int64_t>(draft.size());
+  Twin bounds = integers({kSequences + 1}, first);
+  Twin drawn = integers({draws}, random_integers(draws, 3));
+  Twin drafts = integers({draws}, draft);
+  Twin row = integers({draws}, random_integers(draws, 5000));
+  Twin accepted = poisoned(DType::kI32, {kSequences});
+  Twin last = poisoned(DType::kI32, {kSequences});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.accept_drafts(
+        s, {view(bounds), view(drawn), view(drafts), view(row), view(accepted), view(last)});
+  });
+  expect_equal(accepted, "accepted");
+  expect_equal(last, "last");
+}
+
+TEST_F(CudaOps, RowsThatFollow) {
+  Twin from = integers({5}, {3, 0, 2, 1, 3});
+  Twin position = integers({4}, {10, -1, 63, 7});
+  Twin sequence = integers({4}, {5, 0, 2, 9});
+  Twin end = integers({5}, {64, 64, 64, 64, 9});
+  Twin next_position = poisoned(DType::kI32, {5});
+  Twin next_sequence = poisoned(DType::kI32, {5});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.follow_rows(s, {view(from), view(position), view(sequence), view(end), view(next_position),
+                        view(next_sequence), 2});
+  });
+  expect_equal(next_position, "positions");
+  expect_equal(next_sequence, "sequences");
+}
+
 TEST_F(CudaOps, SelectionOfManyEqualScores) {
   Twin scores = normal(DType::kF32, {3, 9000});
   for (float& score : scores.as<float>())

@@ -1,6 +1,7 @@
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/launches.h"
 #include "backend/cuda/logits.cuh"
+#include "base/random.h"
 
 // Tokens drawn from rows of logits, to the bit of docs/arithmetic.md 14. There is no memory for the
 // weights of a row: each pass makes anew those that it needs.
@@ -24,6 +25,9 @@ struct Draws {
   const std::int32_t* position = nullptr;
   std::int32_t* token = nullptr;
   int vocab = 0;
+  const std::int32_t* draft = nullptr;  // null: drafts do not decide
+  float threshold_single = 1;
+  float threshold_acc = 1;
 };
 
 // Which tokens a row's filters keep.
@@ -64,11 +68,11 @@ struct Kept {
 };
 
 // base/random.h's Philox 4x32 with ten rounds, of which only the first two words are used.
-__device__ std::uint64_t random_of(const Draws& draws, std::int64_t row) {
+__device__ std::uint64_t random_of(const Draws& draws, std::int64_t row, RandomPurpose purpose) {
   constexpr int kRounds = 10;
-  constexpr std::uint32_t kSamplePurpose = 0;
   std::uint32_t counter[4] = {static_cast<std::uint32_t>(draws.position[row]),
-                              static_cast<std::uint32_t>(draws.sample[row]), kSamplePurpose, 0};
+                              static_cast<std::uint32_t>(draws.sample[row]),
+                              static_cast<std::uint32_t>(purpose), 0};
   std::uint32_t key[2] = {static_cast<std::uint32_t>(draws.seed.row(row)[0]),
                           static_cast<std::uint32_t>(draws.seed.row(row)[1])};
   for (int round = 0; round < kRounds; ++round) {
@@ -162,15 +166,18 @@ __device__ Mass mass_of_segment(const SegmentMass& segment, int ties) {
   return segment.above + segment.tie * static_cast<Mass>(min(segment.ties, ties));
 }
 
-__device__ Place place_of(const SegmentMass* segments, std::uint64_t random, int ties) {
+__device__ Mass whole_mass(const SegmentMass* segments, int ties) {
   Mass whole = 0;
-  int left = ties;
   for (int warp = 0; warp < kWarps; ++warp) {
-    whole += mass_of_segment(segments[warp], left);
-    left -= min(segments[warp].ties, left);
+    whole += mass_of_segment(segments[warp], ties);
+    ties -= min(segments[warp].ties, ties);
   }
+  return whole;
+}
+
+__device__ Place place_of(const SegmentMass* segments, std::uint64_t random, int ties) {
   Place place;
-  place.target = __umul64hi(random, whole);
+  place.target = __umul64hi(random, whole_mass(segments, ties));
   place.ties = ties;
   for (; place.warp < kWarps - 1; ++place.warp) {
     const SegmentMass& segment = segments[place.warp];
@@ -182,9 +189,34 @@ __device__ Place place_of(const SegmentMass* segments, std::uint64_t random, int
   return place;
 }
 
-// One warp goes through its segment, 32 tokens at a time; a thread finds the token.
+// The mass of token `id`, 0 where it is not kept.
+__device__ Mass mass_of_token(const LogitRow& row, const Kept& kept, int id) {
+  const float logit = row.logits[id];
+  const std::uint32_t key = order_key(logit);
+  if (key < kept.boundary.key) return 0;
+  if (key == kept.boundary.key && kept.boundary.ties != kNoTies) {
+    int before = 0;
+    for (int i = threadIdx.x; i < id; i += kThreads) before += order_key(row.logits[i]) == key;
+    before = reduce_block(before, [](int a, int b) { return a + b; });
+    if (before >= kept.boundary.ties) return 0;
+  }
+  return kept.mass(row, logit);
+}
+
+// Whether a draft of mass `own`, of `whole`, is accepted.
+__device__ bool accepts(const Draws& draws, Mass own, Mass whole, std::uint64_t random) {
+  if (own == 0) return false;
+  const double mass = __ull2double_rn(own);
+  return __ull2double_rn(__umul64hi(random, whole)) <
+             __ddiv_rn(mass, static_cast<double>(draws.threshold_acc)) ||
+         mass >= __dmul_rn(static_cast<double>(draws.threshold_single), __ull2double_rn(whole));
+}
+
+// One warp goes through its segment, 32 tokens at a time; a thread finds the token. Token
+// `left_out` has no mass; -1: none.
 __device__ void walk_segment(const LogitRow& row,
                              const Kept& kept,
+                             int left_out,
                              Place place,
                              std::int32_t* token) {
   const Segment segment = own_segment(row.vocab);
@@ -197,7 +229,7 @@ __device__ void walk_segment(const LogitRow& row,
         __ballot_sync(kWholeWarp, id < segment.end && key == kept.boundary.key);
     const bool stays = key > kept.boundary.key ||
                        (key == kept.boundary.key && lanes_before(at_boundary) < place.ties);
-    Mass until = stays ? kept.mass(row, logit) : 0;
+    Mass until = stays && id != left_out ? kept.mass(row, logit) : 0;
     for (int apart = 1; apart < kWarp; apart *= 2) {
       const Mass other = __shfl_up_sync(kWholeWarp, until, apart);
       if (lane >= apart) until += other;
@@ -214,7 +246,8 @@ __device__ void walk_segment(const LogitRow& row,
 
 // A block a row. Passes over the row: its largest logit; its mass, where top_p is of that; for
 // top_k and top_p four that find the last rank kept, and four more where top_p is of the top_k
-// first; one that adds what every warp's segment keeps, and a last one over a single segment.
+// first; one that adds what every warp's segment keeps; one that counts the equals before a draft,
+// where it has the last rank's logit; and a last one over a single segment.
 __global__ void __launch_bounds__(kThreads) sample_kernel(Draws draws) {
   __shared__ SegmentMass segments[kWarps];
   const std::int64_t index = blockIdx.x;
@@ -234,8 +267,24 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(Draws draws) {
   const SegmentMass own = weigh_segment(row, kept);
   if (threadIdx.x % kWarp == 0) segments[warp] = own;
   __syncthreads();
-  const Place place = place_of(segments, random_of(draws, index), kept.boundary.ties);
-  if (place.warp == warp) walk_segment(row, kept, place, draws.token + index);
+  const int draft = draws.draft == nullptr ? -1 : draws.draft[index];
+  if (draft >= 0) {
+    const Mass mass = mass_of_token(row, kept, draft);
+    const Mass whole = whole_mass(segments, kept.boundary.ties);
+    if (accepts(draws, mass, whole, random_of(draws, index, RandomPurpose::kAccept))) {
+      if (threadIdx.x == 0) draws.token[index] = draft;
+      return;
+    }
+    __syncthreads();  // all threads have read what one writes now
+    // Where it is one of the ties this part wraps around, and the segment's sum back.
+    const Segment segment = own_segment(row.vocab);
+    const bool here = segment.begin <= draft && draft < segment.end;
+    if (here && threadIdx.x % kWarp == 0) segments[warp].above -= mass;
+    __syncthreads();
+  }
+  const std::uint64_t random = random_of(draws, index, RandomPurpose::kSample);
+  const Place place = place_of(segments, random, kept.boundary.ties);
+  if (place.warp == warp) walk_segment(row, kept, draft, place, draws.token + index);
 }
 
 }  // namespace
@@ -254,6 +303,9 @@ void sample(CUstream_st* stream, const ops::SampleArgs& args) {
   draws.position = static_cast<const std::int32_t*>(args.position.data);
   draws.token = static_cast<std::int32_t*>(args.token.data);
   draws.vocab = static_cast<int>(args.logits.shape[1]);
+  if (args.drafts_decide()) draws.draft = static_cast<const std::int32_t*>(args.draft.data);
+  draws.threshold_single = args.accept_threshold_single;
+  draws.threshold_acc = args.accept_threshold_acc;
   sample_kernel<<<rows, kThreads, 0, stream>>>(draws);
 }
 

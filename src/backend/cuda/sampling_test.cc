@@ -149,6 +149,46 @@ TEST_F(CudaSampling, DrawsTheTokensOfTheCpu) {
   }
 }
 
+TEST_F(CudaSampling, DecidesOnDraftsAsTheCpu) {
+  for (const std::int64_t vocab : kVocabularies) {
+    const Settings settings(vocab);
+    const auto rows = static_cast<std::int64_t>(settings.top_k.size());
+    const auto width = static_cast<std::size_t>(vocab);
+    Twin temperature = floats(settings.temperature);
+    Twin top_k = numbers(settings.top_k);
+    Twin top_p = floats(settings.top_p);
+    Twin min_p = floats(settings.min_p);
+    for (int pass = 0; pass < (vocab < kLargeVocab ? 12 : 2); ++pass) {
+      SCOPED_TRACE(testing::Message() << "vocab " << vocab << ", pass " << pass);
+      Twin x = logits(rows, vocab);
+      Twin draft = poisoned(DType::kI32, {rows});
+      for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
+        const std::span<const float> own = x.as<float>().subspan(row * width, width);
+        const auto largest = std::max_element(own.begin(), own.end());
+        const std::size_t id =
+            below(2) == 0 ? static_cast<std::size_t>(largest - own.begin()) : below(width);
+        draft.as<std::int32_t>()[row] = below(8) == 0 ? -1 : static_cast<std::int32_t>(id);
+      }
+      upload(draft);
+      Twin seed = poisoned(DType::kI32, {rows, 2});
+      Twin position = poisoned(DType::kI32, {rows});
+      Twin token = poisoned(DType::kI32, {rows});
+      constexpr float kSingle[] = {1, 0.5F, 0.02F, 0};
+      constexpr float kAcc[] = {0.7F, 1, 0};
+      on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+        ops::SampleArgs args{view(x),        view(temperature), view(top_k),
+                             view(top_p),    view(min_p),       view(seed),
+                             view(position), view(position),    view(token)};
+        args.draft = view(draft);
+        args.accept_threshold_single = kSingle[pass % 4];
+        args.accept_threshold_acc = kAcc[pass % 3];
+        ops.sample(s, args);
+      });
+      expect_equal(token, "sample");
+    }
+  }
+}
+
 TEST_F(CudaSampling, DrawsEveryTokenOfARowOfEqualOnes) {
   constexpr std::int64_t kRows = 512;
   constexpr std::int64_t kVocab = 37;

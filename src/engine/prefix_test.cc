@@ -1,0 +1,211 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "support/engine_runner.h"
+
+// What requests find of those before them. That it changes no bit of an answer is
+// tests/oracle/engine_equality_test.cc's.
+namespace fathom::engine {
+namespace {
+
+using test_support::EngineRunner;
+using test_support::EngineRunnerOptions;
+using Tokens = std::vector<wire::TokenId>;
+
+constexpr const char* kFolder = FATHOM_TEST_DATA "/micro-bf16";
+
+// Every test runs with and without a step launched ahead.
+class PrefixTest : public testing::TestWithParam<bool> {
+ protected:
+  static EngineRunnerOptions options() {
+    EngineRunnerOptions options;
+    options.engine.overlap = GetParam();
+    options.pages = 32;
+    options.engine.context_tokens = 1024;
+    options.engine.max_running = 4;
+    options.engine.chunk_tokens = 48;
+    return options;
+  }
+};
+
+Tokens text(std::int32_t tokens, std::int32_t which = 0) {
+  Tokens out;
+  for (std::int32_t i = 0; i < tokens; ++i) out.push_back((i * 37 + which * 11 + i / 64) % 500);
+  return out;
+}
+
+wire::GenerateRequest request_for(Tokens prompt, std::int32_t max_new_tokens) {
+  wire::GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.sampling.temperature = 0;
+  request.sampling.ignore_eos = true;
+  request.sampling.max_new_tokens = max_new_tokens;
+  return request;
+}
+
+Tokens joined(Tokens a, const Tokens& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_P(PrefixTest, ASecondTurnFindsThePromptAndTheAnswerOfTheFirst) {
+  EngineRunner engine(kFolder, options());
+  const wire::TokenOutput first = engine.wait(engine.submit(request_for(text(100), 60)));
+  EXPECT_EQ(first.cached_tokens, 0);
+  const Tokens conversation = joined(joined(text(100), first.tokens), text(20, 3));
+  const wire::TokenOutput second = engine.wait(engine.submit(request_for(conversation, 30)));
+  EXPECT_EQ(second.cached_tokens, 128);  // of 160: two pages are full
+  EXPECT_EQ(engine.load().totals.cached_tokens, 128);
+  EXPECT_EQ(engine.load().totals.prefill_tokens, 100 + 180 - 128);
+
+  EngineRunnerOptions without = options();
+  without.engine.prefix_cache = false;
+  EngineRunner plain(kFolder, without);
+  const wire::TokenOutput expected = plain.wait(plain.submit(request_for(conversation, 30)));
+  EXPECT_EQ(second.tokens, expected.tokens);
+  EXPECT_EQ(plain.wait(plain.submit(request_for(conversation, 1))).cached_tokens, 0);
+}
+
+TEST_P(PrefixTest, TheLastRowOfAPromptIsComputedAlways) {
+  EngineRunner engine(kFolder, options());
+  engine.wait(engine.submit(request_for(text(128), 1)));
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(128), 1))).cached_tokens, 64);
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(129), 1))).cached_tokens, 128);
+}
+
+TEST_P(PrefixTest, RowsWhoseLogprobsAreWantedAreComputed) {
+  EngineRunner engine(kFolder, options());
+  wire::GenerateRequest request = request_for(text(200), 1);
+  engine.wait(engine.submit(request));
+  request.logprobs.wanted = true;
+  request.logprobs.prompt_start = 0;
+  wire::TokenOutput output = engine.wait(engine.submit(request));
+  EXPECT_EQ(output.cached_tokens, 0);
+  EXPECT_EQ(output.prompt_logprobs.size(), 200U);
+  request.logprobs.prompt_start = 130;
+  output = engine.wait(engine.submit(request));
+  EXPECT_EQ(output.cached_tokens, 128);
+  EXPECT_EQ(output.prompt_logprobs.size(), 70U);
+}
+
+TEST_P(PrefixTest, NothingIsFoundInAnotherNamespace) {
+  EngineRunner engine(kFolder, options());
+  wire::GenerateRequest request = request_for(text(100), 1);
+  request.cache_namespace = "a";
+  engine.wait(engine.submit(request));
+  EXPECT_EQ(engine.wait(engine.submit(request)).cached_tokens, 64);
+  request.cache_namespace = "b";
+  EXPECT_EQ(engine.wait(engine.submit(request)).cached_tokens, 0);
+  request.cache_namespace = "";
+  EXPECT_EQ(engine.wait(engine.submit(request)).cached_tokens, 0);
+}
+
+// The first one computes it; the others wait for that instead of doing the same beside it.
+TEST_P(PrefixTest, APromptThatManyHaveIsComputedOnce) {
+  EngineRunner engine(kFolder, options());
+  std::vector<wire::RequestId> ids;
+  for (std::uint32_t sample = 0; sample < 4; ++sample) {
+    wire::GenerateRequest request = request_for(text(200), 40);
+    request.sampling.temperature = 1;
+    request.sampling.seed = 7;
+    request.sampling.sample = sample;
+    ids.push_back(engine.submit(request));
+  }
+  std::int32_t cached = 0;
+  for (const wire::RequestId id : ids) cached += engine.wait(id).cached_tokens;
+  EXPECT_EQ(cached, 3 * 192);
+  EXPECT_EQ(engine.load().totals.prefill_tokens, 200 + 3 * 8);
+}
+
+TEST_P(PrefixTest, WhatARunningRequestHasComputedIsFound) {
+  EngineRunner engine(kFolder, options());
+  wire::GenerateRequest request = request_for(text(200), 800);
+  request.stream = true;
+  const wire::RequestId running = engine.submit(request);
+  engine.wait_for_tokens(running, 1);
+  const wire::TokenOutput other =
+      engine.wait(engine.submit(request_for(joined(text(150), text(20, 1)), 5)));
+  EXPECT_EQ(other.cached_tokens, 128);
+  EXPECT_EQ(engine.load().running, 1);
+  engine.abort(running);
+  engine.wait(running);
+  EXPECT_EQ(engine.load().pages_used, 0);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
+}
+
+TEST_P(PrefixTest, AFlushForgetsAll) {
+  EngineRunner engine(kFolder, options());
+  engine.wait(engine.submit(request_for(text(200), 1)));
+  EXPECT_EQ(engine.load().pages_cached, 3);
+  engine.flush_cache();
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(200), 1))).cached_tokens, 0);
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(200), 1))).cached_tokens, 192);
+}
+
+// Whoever reads the answer may end it before tokens that are drawn already.
+TEST_P(PrefixTest, WhatFollowsTheEndOfAnAbortedAnswerIsNotKept) {
+  for (const std::int32_t kept : {-1, 10}) {
+    EngineRunner engine(kFolder, options());
+    wire::GenerateRequest request = request_for(text(60), 600);
+    request.stream = true;
+    const wire::RequestId id = engine.submit(request);
+    engine.wait_for_tokens(id, 140);
+    engine.abort({id, kept});
+    const wire::TokenOutput output = engine.wait(id);
+    const Tokens conversation = joined(joined(text(60), output.tokens), text(5));
+    const std::int32_t cached =
+        engine.wait(engine.submit(request_for(conversation, 1))).cached_tokens;
+    if (kept < 0) {
+      EXPECT_GE(cached, 192);
+    } else {
+      EXPECT_EQ(cached, 64);
+    }
+  }
+}
+
+TEST_P(PrefixTest, WhatWasUsedLongestAgoMakesRoom) {
+  EngineRunnerOptions small = options();
+  small.pages = 8;
+  small.engine.context_tokens = 300;
+  EngineRunner engine(kFolder, small);
+  for (std::int32_t which = 0; which < 4; ++which) {
+    engine.wait(engine.submit(request_for(text(130, which), 1)));
+  }
+  // Three pages each while it ran, two of them full: the last one needed room.
+  EXPECT_GT(engine.load().totals.evicted_tokens, 0);
+  EXPECT_LE(engine.load().pages_cached, 8);
+  EXPECT_EQ(engine.load().pages_used, 0);
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(130, 3), 1))).cached_tokens, 128);
+  EXPECT_LT(engine.wait(engine.submit(request_for(text(130, 0), 1))).cached_tokens, 128);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
+}
+
+TEST_P(PrefixTest, TheLongestPrefixIsNextWhereThatIsThePolicy) {
+  EngineRunnerOptions one = options();
+  one.engine.max_running = 1;
+  one.engine.order.policy = sched::Policy::kLongestPrefix;
+  EngineRunner engine(kFolder, one);
+  engine.wait(engine.submit(request_for(text(200), 1)));
+  wire::GenerateRequest busy = request_for(text(10, 9), 700);
+  busy.stream = true;
+  const wire::RequestId running = engine.submit(busy);
+  engine.wait_for_tokens(running, 1);
+  const wire::RequestId unknown = engine.submit(request_for(text(200, 5), 2));
+  const wire::RequestId known = engine.submit(request_for(text(200), 2));
+  // Both wait before either can start.
+  engine.abort(running);
+  const std::int64_t later = engine.wait(unknown).times.started_ns;
+  const std::int64_t sooner = engine.wait(known).times.started_ns;
+  EXPECT_LT(sooner, later);
+}
+
+INSTANTIATE_TEST_SUITE_P(Schedules, PrefixTest, testing::Bool(), [](const auto& each) {
+  return each.param ? "Overlapping" : "StepByStep";
+});
+
+}  // namespace
+}  // namespace fathom::engine
