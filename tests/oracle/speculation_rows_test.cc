@@ -37,7 +37,7 @@ struct Case {
   const char* folder;
   config::KvCacheDType kv_cache_dtype;
   std::int32_t drafts;
-  int requests;
+  std::size_t requests;
 };
 
 constexpr std::int32_t kVocab = 512;
@@ -155,95 +155,106 @@ Tokens joined(Tokens a, const Tokens& b) {
   return a;
 }
 
-class SpeculationRows : public testing::TestWithParam<Case> {};
-
-TEST_P(SpeculationRows, AreThoseOfOnePass) {
-  const bool all = std::getenv("FATHOM_TEST_ALL") != nullptr;  // NOLINT(concurrency-mt-unsafe)
-  const int count = all ? 400 : GetParam().requests;
-  std::mt19937 random(20251129);
-  std::vector<wire::GenerateRequest> requests;
-  for (int i = 0; i < count; ++i) requests.push_back(random_request(random));
-
-  EngineRunnerOptions roomy = engine_options(GetParam(), 0);
-  roomy.pages = 8 * count;
-  EngineRunner plain(folder_of(GetParam()), roomy);
+std::vector<wire::TokenOutput> answers(EngineRunner& engine,
+                                       std::span<const wire::GenerateRequest> requests,
+                                       bool aborts) {
   std::vector<wire::RequestId> ids;
-  for (const wire::GenerateRequest& request : requests) ids.push_back(plain.submit(request));
-  std::vector<Tokens> answers;
-  for (const wire::RequestId id : ids) answers.push_back(plain.wait(id).tokens);
-  ASSERT_TRUE(plain.stop().ok());
+  ids.reserve(requests.size());
+  for (const wire::GenerateRequest& request : requests) ids.push_back(engine.submit(request));
+  for (std::size_t i = 0; aborts && i < ids.size(); i += 5) {
+    if (!requests[i].stream) continue;
+    engine.wait_for_tokens(ids[i], 30);
+    engine.abort(ids[i]);
+  }
+  std::vector<wire::TokenOutput> outputs;
+  outputs.reserve(ids.size());
+  for (const wire::RequestId id : ids) outputs.push_back(engine.wait(id));
+  const Status stopped = engine.stop();
+  EXPECT_TRUE(stopped.ok()) << stopped.message();
+  return outputs;
+}
 
-  OnePass one_pass(GetParam());
-  const std::int32_t main_layers = one_pass.main_layers();
+// What the schedules were like.
+struct Seen {
   std::size_t pages = 0;
   int retractions = 0;
   std::int64_t cached = 0;
   wire::DraftCounts drafts;
+
+  void add(const wire::TokenOutput& output) {
+    retractions += output.retractions;
+    cached += output.cached_tokens;
+    drafts.drafts += output.drafts.drafts;
+    drafts.accepted += output.drafts.accepted;
+  }
+};
+
+void expect_equal_answer(const wire::TokenOutput& output, const wire::TokenOutput& expected) {
+  if (output.finish != wire::Finish::kAbort) {
+    EXPECT_EQ(output.tokens, expected.tokens);
+    return;
+  }
+  ASSERT_LE(output.tokens.size(), expected.tokens.size());
+  EXPECT_TRUE(std::equal(output.tokens.begin(), output.tokens.end(), expected.tokens.begin()));
+}
+
+class SpeculationRows : public testing::TestWithParam<Case> {};
+
+TEST_P(SpeculationRows, AreThoseOfOnePass) {
+  const bool all = std::getenv("FATHOM_TEST_ALL") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+  const std::size_t count = all ? 400 : GetParam().requests;
+  std::mt19937 random(20251129);
+  std::vector<wire::GenerateRequest> requests(count);
+  for (wire::GenerateRequest& request : requests) request = random_request(random);
+
+  EngineRunnerOptions roomy = engine_options(GetParam(), 0);
+  roomy.pages = 8 * static_cast<std::int32_t>(count);
+  EngineRunner plain(folder_of(GetParam()), roomy);
+  const std::vector<wire::TokenOutput> expected = answers(plain, requests, /*aborts=*/false);
+
+  OnePass one_pass(GetParam());
+  const std::int32_t main_layers = one_pass.main_layers();
+  Seen seen;
   // The pool is too small for them all, and what is evicted cannot be looked at: in parts.
-  constexpr int kPart = 10;
-  for (int first = 0; first < count; first += kPart) {
+  constexpr std::size_t kPart = 10;
+  for (std::size_t first = 0; first < count; first += kPart) {
     EngineRunnerOptions crowded = engine_options(GetParam(), GetParam().drafts);
     crowded.pages = 13;
     crowded.engine.max_running = 12;
     crowded.engine.chunk_tokens = 57;
     crowded.engine.reserve_ratio = 0;
     EngineRunner engine(folder_of(GetParam()), crowded);
-    ids.clear();
-    for (int i = 0; i < kPart; ++i) {
-      ids.push_back(engine.submit(requests[static_cast<std::size_t>(first + i)]));
-    }
-    for (int i = 0; i < kPart; i += 5) {
-      const auto at = static_cast<std::size_t>(i);
-      if (!requests[static_cast<std::size_t>(first + i)].stream) continue;
-      engine.wait_for_tokens(ids[at], 30);
-      engine.abort(ids[at]);
-    }
-    std::vector<wire::TokenOutput> outputs;
-    for (const wire::RequestId id : ids) outputs.push_back(engine.wait(id));
-    ASSERT_TRUE(engine.stop().ok());
-    for (int i = 0; i < kPart; ++i) {
+    const std::vector<wire::TokenOutput> outputs =
+        answers(engine, std::span(requests).subspan(first, kPart), /*aborts=*/true);
+    for (std::size_t i = 0; i < kPart; ++i) {
       SCOPED_TRACE("request " + std::to_string(first + i));
-      const wire::TokenOutput& output = outputs[static_cast<std::size_t>(i)];
-      const Tokens& answer = answers[static_cast<std::size_t>(first + i)];
-      if (output.finish == wire::Finish::kAbort) {
-        ASSERT_LE(output.tokens.size(), answer.size());
-        EXPECT_TRUE(std::equal(output.tokens.begin(), output.tokens.end(), answer.begin()));
-      } else {
-        EXPECT_EQ(output.tokens, answer);
-      }
-      retractions += output.retractions;
-      cached += output.cached_tokens;
-      drafts.drafts += output.drafts.drafts;
-      drafts.accepted += output.drafts.accepted;
-
-      const Tokens whole =
-          joined(requests[static_cast<std::size_t>(first + i)].prompt, output.tokens);
+      expect_equal_answer(outputs[i], expected[first + i]);
+      seen.add(outputs[i]);
+      const Tokens whole = joined(requests[first + i].prompt, outputs[i].tokens);
       const std::vector<cache::PageId> found = engine.found_pages(whole);
       if (found.empty()) continue;
-      pages += found.size();
+      seen.pages += found.size();
       const std::vector<cache::PageId> plain_pages = plain.found_pages(whole);
       ASSERT_GE(plain_pages.size(), found.size());
-      const Rows expected = one_pass.rows(whole);
       const Rows rows{engine.store(), found};
+      const Rows in_one_pass = one_pass.rows(whole);
       for (std::size_t page = 0; page < found.size(); ++page) {
         expect_equal_page(rows, {plain.store(), plain_pages}, page, 0, main_layers);
-        expect_equal_page(rows, expected, page, 0, main_layers + 1);
+        expect_equal_page(rows, in_one_pass, page, 0, main_layers + 1);
       }
     }
   }
-  RecordProperty("pages", static_cast<int>(pages));
-  RecordProperty("drafts", std::to_string(drafts.drafts));
-  RecordProperty("accepted", std::to_string(drafts.accepted));
-  RecordProperty("retractions", retractions);
-  RecordProperty("cached", std::to_string(cached));
+  RecordProperty("pages", static_cast<int>(seen.pages));
+  RecordProperty("drafts", std::to_string(seen.drafts.drafts));
+  RecordProperty("accepted", std::to_string(seen.drafts.accepted));
+  RecordProperty("retractions", seen.retractions);
+  RecordProperty("cached", std::to_string(seen.cached));
   // The schedule was what the test is about.
-  EXPECT_GT(pages, static_cast<std::size_t>(count / 2));
-  EXPECT_GT(drafts.accepted, drafts.drafts / 20);
-  EXPECT_GT(drafts.accepted, count);
-  if (count >= 20) {
-    EXPECT_GT(retractions, 0);
-  }
-  EXPECT_GT(cached, 0);
+  EXPECT_GT(seen.pages, count / 2);
+  EXPECT_GT(seen.drafts.accepted, seen.drafts.drafts / 20);
+  EXPECT_GT(seen.drafts.accepted, std::ssize(requests));
+  EXPECT_GE(seen.retractions, count >= 20 ? 1 : 0);
+  EXPECT_GT(seen.cached, 0);
 }
 
 // A page's last draft row is made of the token after the page.
@@ -293,19 +304,12 @@ TEST_P(SpeculationRows, SamplesOfAPromptThatFillsItsPagesHaveTheirOwnLastPage) {
   EngineRunnerOptions options = engine_options(GetParam(), GetParam().drafts);
   options.engine.max_running = 8;
   EngineRunner engine(folder_of(GetParam()), options);
-  std::vector<wire::RequestId> ids;
-  for (std::uint32_t sample = 0; sample < 8; ++sample) {
-    request.sampling.sample = sample;
-    ids.push_back(engine.submit(request));
-  }
-  std::vector<Tokens> sequences;
-  for (const wire::RequestId id : ids) {
-    sequences.push_back(joined(request.prompt, engine.wait(id).tokens));
-  }
-  ASSERT_TRUE(engine.stop().ok());
+  std::vector<wire::GenerateRequest> requests(8, request);
+  for (std::uint32_t sample = 0; sample < 8; ++sample) requests[sample].sampling.sample = sample;
   OnePass one_pass(GetParam());
   std::vector<cache::PageId> last_page_after(kDrawable, -1);
-  for (const Tokens& sequence : sequences) {
+  for (const wire::TokenOutput& output : answers(engine, requests, /*aborts=*/false)) {
+    const Tokens sequence = joined(request.prompt, output.tokens);
     const std::vector<cache::PageId> pages = engine.found_pages(sequence);
     ASSERT_EQ(pages.size(), 3U);
     const Rows expected = one_pass.rows(sequence);
