@@ -90,7 +90,7 @@ class Answers {
         random_(2) {
     for (std::size_t i = 0; i < count; ++i) {
       matchers_.push_back(grammar_->new_matcher());
-      rows_.push_back({nullptr, {masks_.data() + i * words_, words_}});
+      rows_.push_back({nullptr, {}, {masks_.data() + i * words_, words_}, 0, 0});
     }
   }
 
@@ -101,7 +101,7 @@ class Answers {
     filler.fill(rows_);
     const double spent = microseconds(begin);
     for (std::size_t i = 0; i < rows_.size(); ++i) {
-      matchers_[i]->accept(next_token(rows_[i].mask, vocab_, random_));
+      matchers_[i]->accept(next_token(rows_[i].masks, vocab_, random_));
       if (matchers_[i]->finished()) matchers_[i] = grammar_->new_matcher();
     }
     return spent;

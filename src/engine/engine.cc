@@ -139,6 +139,14 @@ Engine::~Engine() = default;
 
 Status Engine::capture_graphs() { return state_->runner->capture_graphs(); }
 
+std::vector<cache::PageId> Engine::found_pages(const std::string& cache_namespace,
+                                               std::span<const wire::TokenId> tokens) const {
+  Sequence sequence;
+  sequence.request.cache_namespace = cache_namespace;
+  sequence.tokens.assign(tokens.begin(), tokens.end());
+  return state_->pages.find(sequence, sequence.known() - 1).pages;
+}
+
 Status Engine::run(wire::EnginePort& port) {
   State& state = *state_;
   Status status;

@@ -3,10 +3,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "cache/kv_store.h"
+#include "cache/page_pool.h"
 #include "cache/radix_index.h"
 #include "config/model_config.h"
 #include "engine/step_account.h"
@@ -96,6 +99,11 @@ class Engine {
   // engine, end with Finish::kAbort and kUnavailable. A failure is the device's or the weights'.
   // Called once; the calling thread is the engine's thread.
   Status run(wire::EnginePort& port);
+
+  // For tests: the pages in which what `tokens` led to can be found, from the first on. Not while
+  // run() goes on.
+  std::vector<cache::PageId> found_pages(const std::string& cache_namespace,
+                                         std::span<const wire::TokenId> tokens) const;
 
  private:
   struct State;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -60,6 +61,13 @@ class EngineRunner {
   int outputs(wire::RequestId id) { return outputs_[id]; }
   // Closes the link and waits for the engine's thread.
   Status stop();
+
+  // After stop(): where what `tokens` led to can be found (Engine::found_pages), and the bytes.
+  std::vector<cache::PageId> found_pages(const std::vector<wire::TokenId>& tokens,
+                                         const std::string& cache_namespace = "") const {
+    return engine_->found_pages(cache_namespace, tokens);
+  }
+  const cache::KvStore& store() const { return *store_; }
 
   const config::ModelConfig& config() const { return config_; }
   wire::EngineLoad load() const { return link_->client().load(); }

@@ -1,0 +1,250 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "support/answer_bits.h"
+#include "support/engine_runner.h"
+
+// What drafts do at the ends of answers, contexts and pools, and what is told of them. That they
+// change no answer in a crowd is tests/oracle/engine_equality_test.cc's, that they leave nothing
+// behind in the caches speculation_rows_test.cc's there.
+namespace fathom::engine {
+namespace {
+
+using test_support::bits_of;
+using test_support::EngineRunner;
+using test_support::EngineRunnerOptions;
+using wire::Finish;
+
+constexpr const char* kFolder = FATHOM_TEST_DATA "/micro-bf16";
+// Two tokens can be drawn, so that about half of the drafts is right.
+constexpr std::int32_t kDrawable = 2;
+
+// Every test runs with one draft a round and with a chain of four.
+class DraftsTest : public testing::TestWithParam<std::int32_t> {
+ protected:
+  static EngineRunnerOptions options(std::int32_t drafts) {
+    EngineRunnerOptions options;
+    options.pages = 32;
+    options.engine.context_tokens = 1024;
+    options.engine.max_running = 4;
+    options.engine.chunk_tokens = 128;
+    options.engine.first_unused_token = kDrawable;
+    options.engine.drafts = drafts;
+    return options;
+  }
+
+  // Two requests may run, whatever they will need.
+  static EngineRunnerOptions tight(std::int32_t pages) {
+    EngineRunnerOptions tight = options(GetParam());
+    tight.pages = pages;
+    tight.engine.context_tokens = 130;
+    tight.engine.reserve_ratio = 0;
+    tight.engine.prefix_cache = false;
+    return tight;
+  }
+
+  EngineRunner drafting_{kFolder, options(GetParam())};
+  EngineRunner plain_{kFolder, options(0)};
+
+  // What the engine with drafts answers, which is what the one without answers.
+  wire::TokenOutput answer(const wire::GenerateRequest& request) {
+    wire::TokenOutput output = drafting_.wait(drafting_.submit(request));
+    expect_equal(output, plain_.wait(plain_.submit(request)));
+    return output;
+  }
+  static void expect_equal(const wire::TokenOutput& output, const wire::TokenOutput& expected) {
+    EXPECT_EQ(output.tokens, expected.tokens);
+    EXPECT_EQ(output.generated_tokens, std::ssize(expected.tokens));
+    EXPECT_EQ(output.finish, expected.finish);
+    EXPECT_EQ(output.stop_token, expected.stop_token);
+    EXPECT_EQ(bits_of(output.logprobs), bits_of(expected.logprobs));
+    EXPECT_EQ(bits_of(output.prompt_logprobs), bits_of(expected.prompt_logprobs));
+    EXPECT_EQ(expected.drafts.steps + expected.drafts.drafts + expected.drafts.accepted, 0);
+  }
+};
+
+wire::GenerateRequest request_for(std::int32_t prompt_tokens,
+                                  std::int32_t max_new_tokens,
+                                  std::uint64_t seed = 1) {
+  wire::GenerateRequest request;
+  for (std::int32_t i = 0; i < prompt_tokens; ++i) {
+    request.prompt.push_back((i * 37 + prompt_tokens) % 512);
+  }
+  request.sampling.temperature = 1;
+  request.sampling.seed = seed;
+  request.sampling.max_new_tokens = max_new_tokens;
+  return request;
+}
+
+// The last token needs no draft, and nothing is drafted behind it.
+TEST_P(DraftsTest, AnAnswerOfOneOrTwoTokensVerifiesNone) {
+  for (const std::int32_t tokens : {0, 1, 2}) {
+    const wire::TokenOutput output = answer(request_for(20, tokens));
+    EXPECT_EQ(output.generated_tokens, tokens);
+    EXPECT_EQ(output.drafts.steps, 0);
+    EXPECT_EQ(output.drafts.drafts, 0);
+  }
+  const wire::TokenOutput output = answer(request_for(20, 3));
+  EXPECT_EQ(output.generated_tokens, 3);
+  EXPECT_EQ(output.drafts.steps, 1);
+  EXPECT_EQ(output.drafts.drafts, 1);
+}
+
+// Of a request alone every step after the prompt's chunks draws, one token and one more for each
+// right draft. A step has no more drafts than tokens that may still follow the one it draws anyway.
+TEST_P(DraftsTest, TheCountsAddUp) {
+  for (const std::int32_t tokens : {3, 4, 5, 17, 100}) {
+    const std::int64_t before = drafting_.load().steps;
+    const wire::TokenOutput output = answer(request_for(20, tokens));
+    const std::int64_t steps = drafting_.load().steps - before;
+    EXPECT_EQ(output.generated_tokens, tokens);
+    EXPECT_EQ(output.finish, Finish::kLength);
+    const wire::DraftCounts& counts = output.drafts;
+    EXPECT_EQ(output.generated_tokens, steps + counts.accepted);
+    // The prompt's step has no drafts, the one for an answer's last token alone has none either.
+    EXPECT_GE(steps, counts.steps + 1);
+    EXPECT_LE(steps, counts.steps + 2);
+    EXPECT_LE(counts.drafts, counts.steps * GetParam());
+    EXPECT_GE(counts.drafts, counts.steps);
+    EXPECT_LE(counts.accepted, counts.drafts);
+    if (tokens == 100) {
+      EXPECT_GT(counts.accepted, 10);
+      EXPECT_LT(counts.accepted, counts.drafts);
+    }
+  }
+}
+
+// An end among the tokens that one step draws: those after it are dropped, though their drafts
+// count as right.
+TEST_P(DraftsTest, WhatFollowsAStopTokenInAStepIsDropped) {
+  std::int64_t dropped = 0;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    wire::GenerateRequest request = request_for(20, 60, seed);
+    request.sampling.stop_token_ids = {1};
+    request.logprobs.wanted = true;
+    request.logprobs.prompt_start = 20;
+    request.stream = seed % 2 == 0;
+    const std::int64_t told_before = drafting_.load().generated_tokens;
+    const std::int64_t before = drafting_.load().steps;
+    const wire::TokenOutput output = answer(request);
+    const std::int64_t steps = drafting_.load().steps - before;
+    if (output.finish == Finish::kStop) {
+      EXPECT_EQ(output.tokens.back(), 1);
+      EXPECT_EQ(std::count(output.tokens.begin(), output.tokens.end(), 1), 1);
+    }
+    EXPECT_EQ(output.logprobs.size(), output.tokens.size());
+    EXPECT_EQ(drafting_.load().generated_tokens - told_before, output.generated_tokens);
+    EXPECT_LE(output.generated_tokens, steps + output.drafts.accepted);
+    dropped += steps + output.drafts.accepted - output.generated_tokens;
+  }
+  EXPECT_GT(dropped, 0);
+  EXPECT_EQ(drafting_.load().pages_used, 0);
+  EXPECT_EQ(drafting_.load().pages_leaked, 0);
+}
+
+TEST_P(DraftsTest, NothingEndsAnAnswerBeforeItsLeastLength) {
+  std::int64_t accepted = 0;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    wire::GenerateRequest request = request_for(20, 60, seed);
+    request.sampling.stop_token_ids = {1};
+    request.sampling.min_new_tokens = 9;
+    const wire::TokenOutput output = answer(request);
+    EXPECT_GE(output.generated_tokens, 9);
+    for (std::size_t i = 0; i + 1 < 9; ++i) EXPECT_EQ(output.tokens[i], 0);
+    accepted += output.drafts.accepted;
+  }
+  EXPECT_GT(accepted, 0);
+}
+
+TEST_P(DraftsTest, EveryTokenHasItsLogprobs) {
+  wire::GenerateRequest request = request_for(150, 50);  // two chunks
+  request.logprobs.wanted = true;
+  request.logprobs.prompt_start = 100;
+  request.logprobs.top = 2;
+  request.logprobs.token_ids = {0, 1, 300};
+  const wire::TokenOutput output = answer(request);
+  EXPECT_GT(output.drafts.accepted, 0);
+  EXPECT_EQ(output.prompt_logprobs.size(), 50U);
+  ASSERT_EQ(output.logprobs.size(), 50U);
+  for (std::size_t i = 0; i < output.tokens.size(); ++i) {
+    EXPECT_EQ(output.logprobs[i].id, output.tokens[i]);
+    EXPECT_EQ(output.logprobs[i].top.size(), 2U);
+    EXPECT_EQ(output.logprobs[i].asked.size(), 3U);
+  }
+}
+
+TEST_P(DraftsTest, SamplesOfOnePromptDifferAsWithoutDrafts) {
+  std::vector<wire::RequestId> drafting;
+  std::vector<wire::RequestId> plain;
+  wire::GenerateRequest request = request_for(100, 80);
+  request.sampling.presence_penalty = 0.5F;
+  for (std::uint32_t sample = 0; sample < 4; ++sample) {
+    request.sampling.sample = sample;
+    drafting.push_back(drafting_.submit(request));
+    plain.push_back(plain_.submit(request));
+  }
+  std::vector<std::vector<wire::TokenId>> answers;
+  for (std::size_t i = 0; i < drafting.size(); ++i) {
+    const wire::TokenOutput output = drafting_.wait(drafting[i]);
+    expect_equal(output, plain_.wait(plain[i]));
+    EXPECT_GT(output.drafts.accepted, 0);
+    answers.push_back(output.tokens);
+  }
+  std::sort(answers.begin(), answers.end());
+  EXPECT_EQ(std::adjacent_find(answers.begin(), answers.end()), answers.end());
+}
+
+TEST_P(DraftsTest, AnAnswerGoesToTheEndOfTheContext) {
+  EXPECT_EQ(answer(request_for(900, 4000)).generated_tokens, 1024 - 1 - 900 - 1);
+}
+
+// Both fill all pages that there are.
+TEST_P(DraftsTest, NobodyGivesPagesUpForDrafts) {
+  EngineRunner engine(kFolder, tight(/*pages=*/4));
+  const wire::GenerateRequest requests[] = {request_for(60, 4000), request_for(61, 4000)};
+  wire::RequestId ids[2];
+  for (int i = 0; i < 2; ++i) ids[i] = engine.submit(requests[i]);
+  for (int i = 0; i < 2; ++i) {
+    const wire::TokenOutput output = engine.wait(ids[i]);
+    wire::GenerateRequest same = requests[i];
+    same.sampling.max_new_tokens = output.generated_tokens;
+    expect_equal(output, plain_.wait(plain_.submit(same)));
+    EXPECT_EQ(output.generated_tokens, 130 - 1 - std::ssize(same.prompt) - 1);
+    EXPECT_EQ(output.retractions, 0);
+    EXPECT_GT(output.drafts.accepted, 0);
+  }
+  EXPECT_EQ(engine.load().pages_used, 0);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
+}
+
+// At the brink of a retraction there is no page for drafts.
+TEST_P(DraftsTest, DraftsDoWithoutPagesThatAreTaken) {
+  EngineRunnerOptions narrow = tight(/*pages=*/5);
+  narrow.engine.context_tokens = 300;
+  EngineRunner engine(kFolder, narrow);
+  for (std::int32_t prompt_tokens = 60; prompt_tokens < 68; ++prompt_tokens) {
+    SCOPED_TRACE("prompt of " + std::to_string(prompt_tokens));
+    const wire::GenerateRequest older = request_for(40, 240);
+    const wire::GenerateRequest younger = request_for(prompt_tokens, 200);
+    const wire::RequestId first = engine.submit(older);
+    const wire::RequestId second = engine.submit(younger);
+    expect_equal(engine.wait(first), plain_.wait(plain_.submit(older)));
+    const wire::TokenOutput retracted = engine.wait(second);
+    expect_equal(retracted, plain_.wait(plain_.submit(younger)));
+    EXPECT_GT(retracted.retractions, 0);
+  }
+  EXPECT_EQ(engine.load().pages_used, 0);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drafts, DraftsTest, testing::Values(1, 4), [](const auto& each) {
+  return each.param == 1 ? "One" : "Chain";
+});
+
+}  // namespace
+}  // namespace fathom::engine
