@@ -51,6 +51,13 @@ struct Setting {
   bool overlap;
   bool graphs;
   bool deterministic;
+  std::int32_t drafts;
+};
+
+struct Measured {
+  double step_seconds = 0;  // of a decode step of the whole batch
+  double tokens_per_second = 0;
+  double accepted = 0;  // of the drafts
 };
 
 EngineRunnerOptions options_for(const Setting& setting, std::int32_t batch) {
@@ -62,6 +69,7 @@ EngineRunnerOptions options_for(const Setting& setting, std::int32_t batch) {
   options.engine.max_running = batch;
   options.engine.chunk_tokens = 2048;
   options.engine.overlap = setting.overlap;
+  options.engine.drafts = setting.drafts;
   if (setting.graphs) options.engine.graph_batches = {batch};
   return options;
 }
@@ -71,8 +79,8 @@ std::unique_ptr<ops::OpSet> gpu_ops(bool deterministic) {
   return cuda::make_cuda_ops(cuda::FastProducts::open().value());
 }
 
-// Seconds of a decode step: of `batch` requests, all of the same lengths.
-double step_seconds(const std::string& folder, const Setting& setting, std::int32_t batch) {
+// Decode steps of `batch` requests, all of the same lengths.
+Measured measure(const std::string& folder, const Setting& setting, std::int32_t batch) {
   const EngineRunnerOptions options = options_for(setting, batch);
   std::unique_ptr<EngineRunner> engine;
   if (setting.gpu) {
@@ -84,7 +92,9 @@ double step_seconds(const std::string& folder, const Setting& setting, std::int3
   // A CPU's step takes long enough to be timed by few of them.
   const int rounds = setting.gpu ? 4 : 2;
   const std::int32_t answer = setting.gpu ? kAnswer : kAnswer / 4;
+  std::vector<double> step_seconds;
   std::vector<double> seconds;
+  wire::DraftCounts drafts;
   for (int round = 0; round < rounds; ++round) {
     std::vector<wire::RequestId> ids;
     for (std::int32_t i = 0; i < batch; ++i) {
@@ -99,11 +109,25 @@ double step_seconds(const std::string& folder, const Setting& setting, std::int3
     }
     // From the last prompt's end on every step decodes all of them.
     for (const wire::RequestId id : ids) engine->wait_for_tokens(id, 1);
+    const std::int64_t steps_before = engine->load().steps;
     const auto begin = Clock::now();
-    for (const wire::RequestId id : ids) engine->wait(id);
-    if (round > 0) seconds.push_back(seconds_since(begin) / (answer - 1));
+    for (const wire::RequestId id : ids) {
+      const wire::TokenOutput output = engine->wait(id);
+      drafts.drafts += output.drafts.drafts;
+      drafts.accepted += output.drafts.accepted;
+    }
+    if (round == 0) continue;
+    seconds.push_back(seconds_since(begin));
+    step_seconds.push_back(seconds.back() /
+                           static_cast<double>(engine->load().steps - steps_before));
   }
-  return median(seconds);
+  Measured measured;
+  measured.step_seconds = median(step_seconds);
+  measured.tokens_per_second = batch * (answer - 1) / median(seconds);
+  if (drafts.drafts > 0) {
+    measured.accepted = static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafts);
+  }
+  return measured;
 }
 
 // Seconds of a decode step on the device alone: its graph, without the draw, run again and again.
@@ -170,27 +194,35 @@ double device_seconds(const std::string& folder, std::int32_t batch, bool determ
 }
 
 void bench_steps(const std::string& folder) {
-  constexpr Setting kSettings[] = {{"CPU, 16 threads", false, false, false, true},
-                                   {"GPU, step by step", true, false, false, false},
-                                   {"GPU, a step ahead", true, true, false, false},
-                                   {"GPU, graphs", true, false, true, false},
-                                   {"GPU, graphs, a step ahead", true, true, true, false},
-                                   {"the same, deterministic", true, true, true, true}};
+  constexpr Setting kSettings[] = {{"CPU, 16 threads", false, false, false, true, 0},
+                                   {"CPU, a draft", false, false, false, true, 1},
+                                   {"GPU, step by step", true, false, false, false, 0},
+                                   {"GPU, a step ahead", true, true, false, false, 0},
+                                   {"GPU, graphs", true, false, true, false, 0},
+                                   {"GPU, graphs, a step ahead", true, true, true, false, 0},
+                                   {"the same, deterministic", true, true, true, true, 0},
+                                   {"GPU, graphs, a draft", true, false, true, false, 1},
+                                   {"GPU, graphs, 3 drafts", true, false, true, false, 3}};
   const Table table({{"fathom-tiny", 26},
                      {"batch", 6},
                      {"step us", 9},
                      {"device us", 10},
                      {"host gap us", 12},
-                     {"tokens/s", 9}});
-  for (const std::int32_t batch : {1, 64}) {
+                     {"tokens/s", 9},
+                     {"accepted", 9}});
+  for (const std::int32_t batch : {1, 16, 64}) {
     const double fast = device_seconds(folder, batch, false);
     const double canonical = device_seconds(folder, batch, true);
     for (const Setting& setting : kSettings) {
       const double device = setting.deterministic ? canonical : fast;
-      const double step = step_seconds(folder, setting, batch);
-      table.row({setting.name, std::to_string(batch), number(step * 1e6, 1),
-                 setting.gpu ? number(device * 1e6, 1) : "-",
-                 setting.gpu ? number((step - device) * 1e6, 1) : "-", number(batch / step, 0)});
+      const Measured measured = measure(folder, setting, batch);
+      // The device's time alone is known of a step without drafts.
+      const bool compared = setting.gpu && setting.drafts == 0;
+      table.row({setting.name, std::to_string(batch), number(measured.step_seconds * 1e6, 1),
+                 compared ? number(device * 1e6, 1) : "-",
+                 compared ? number((measured.step_seconds - device) * 1e6, 1) : "-",
+                 number(measured.tokens_per_second, 0),
+                 setting.drafts > 0 ? number(measured.accepted * 100, 1) + " %" : "-"});
     }
   }
 }

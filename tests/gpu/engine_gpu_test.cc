@@ -129,7 +129,9 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
   }
   std::vector<wire::TokenOutput> expected;
   {
-    EngineRunner cpu(folder, options());
+    EngineRunnerOptions plain = options();
+    plain.engine.prefix_cache = false;
+    EngineRunner cpu(folder, plain);
     expected = run(cpu, requests);
   }
   // The longest request fits, and nothing beside it.
@@ -140,14 +142,20 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
     std::vector<std::int32_t> graphs;
     std::int32_t chunk_tokens;
     std::int32_t pages;
+    std::int32_t drafts;
   };
   for (const Schedule& schedule :
-       {Schedule{"step by step", false, {}, 512, 400}, Schedule{"overlapping", true, {}, 200, 400},
-        Schedule{"graphs", true, {1, 2, 4, 8, 16}, 512, 400},
-        Schedule{"retractions", true, {1, 3, 24}, 333, few}}) {
+       {Schedule{"step by step", false, {}, 512, 400, 0},
+        Schedule{"overlapping", true, {}, 200, 400, 0},
+        Schedule{"graphs", true, {1, 2, 4, 8, 16}, 512, 400, 0},
+        Schedule{"retractions", true, {1, 3, 24}, 333, few, 0},
+        Schedule{"drafts", false, {}, 200, 400, 1},
+        Schedule{"drafts, graphs", false, {1, 2, 4, 8, 16}, 512, 400, 1},
+        Schedule{"chains of drafts, graphs, retractions", false, {1, 3, 24}, 333, few, 3}}) {
     SCOPED_TRACE(schedule.name);
     EngineRunnerOptions gpu_options = options();
     gpu_options.engine.overlap = schedule.overlap;
+    gpu_options.engine.drafts = schedule.drafts;
     gpu_options.engine.graph_batches = schedule.graphs;
     gpu_options.engine.chunk_tokens = schedule.chunk_tokens;
     gpu_options.engine.reserve_ratio = schedule.pages < 400 ? 0.0F : 0.7F;
@@ -155,16 +163,21 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
     EngineRunner gpu(folder, gpu_options, cuda::CudaDevice::open(0).value(), cuda::make_cuda_ops());
     const std::vector<wire::TokenOutput> outputs = run(gpu, requests);
     int retractions = 0;
+    wire::DraftCounts drafts;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       SCOPED_TRACE("request " + std::to_string(i));
       retractions += outputs[i].retractions;
+      drafts.drafts += outputs[i].drafts.drafts;
+      drafts.accepted += outputs[i].drafts.accepted;
       ASSERT_EQ(outputs[i].finish, expected[i].finish);
       ASSERT_TRUE(outputs[i].error.ok()) << outputs[i].error.message();
       ASSERT_EQ(outputs[i].tokens, expected[i].tokens);
       ASSERT_EQ(bits_of(outputs[i].prompt_logprobs), bits_of(expected[i].prompt_logprobs));
       ASSERT_EQ(bits_of(outputs[i].logprobs), bits_of(expected[i].logprobs));
     }
-    std::cout << schedule.name << ": " << retractions << " retractions\n";
+    std::cout << schedule.name << ": " << retractions << " retractions, " << drafts.accepted
+              << " of " << drafts.drafts << " drafts accepted\n";
+    EXPECT_EQ(drafts.drafts > 0, schedule.drafts > 0);
     // Beside a very long request the others may get by.
     if (schedule.pages == few && GetParam().long_prompt <= 1000) {
       EXPECT_GT(retractions, 0);
