@@ -68,6 +68,43 @@ TEST_F(GpuServer, AnswersItWithoutGraphsAndOverlap) {
   expect_evaluation({"--disable-cuda-graph", "--disable-overlap-schedule"});
 }
 
+// Drafts that the seed's decode instance asks for: one a step.
+const std::vector<std::string> kOneDraft{
+    "--speculative-algorithm",  "EAGLE", "--speculative-num-steps",        "1",
+    "--speculative-eagle-topk", "1",     "--speculative-num-draft-tokens", "2"};
+
+TEST_F(GpuServer, DraftsAreRightAsOftenAsTheModelsPageSaysAndChangeNoAnswer) {
+  const auto cases = system_test::read_evaluation(home_ + "/models/fathom-tiny/eval.jsonl");
+  std::vector<std::vector<std::string>> replies;
+  for (const bool deterministic : {true, false}) {
+    for (const bool drafts : {false, true}) {
+      std::vector<std::string> args{"--device", "cuda"};
+      if (deterministic) args.emplace_back("--enable-deterministic-inference");
+      if (drafts) args.insert(args.end(), kOneDraft.begin(), kOneDraft.end());
+      ServerProcess server(program(), args);
+      ASSERT_TRUE(server.wait_until_ready());
+      replies.push_back(ask_all(server.port(), cases));
+      const auto [right, misses] = judge(cases, replies.back());
+      EXPECT_GE(right + kFewer, kRightOnTheCpu) << misses;
+      std::cout << (deterministic ? "deterministic" : "default") << (drafts ? ", drafts: " : ": ")
+                << right << " right";
+      if (drafts) {
+        const Json info = parse_json(server.ask("/get_server_info").body).value();
+        const Json::Array& states = *info.find("internal_states")->as_array();
+        const double length = states[0].find("avg_spec_accept_length")->as_double().value_or(0);
+        std::cout << ", " << (length - 1) * 100 << " % of drafts accepted";
+        EXPECT_GE(length - 1, 0.985);
+      }
+      std::cout << "\n";
+    }
+  }
+  EXPECT_EQ(replies[0], replies[1]);
+  int equal = 0;
+  for (std::size_t i = 0; i < cases.size(); ++i) equal += replies[2][i] == replies[3][i] ? 1 : 0;
+  std::cout << equal << " of " << cases.size() << " default answers are equal with drafts\n";
+  EXPECT_GT(equal, static_cast<int>(cases.size()) * 9 / 10);
+}
+
 TEST_F(GpuServer, TakesTheGpuByItselfAndPrintsWhereItsMemoryGoes) {
   ServerProcess server(program(), {"--cuda-graph-bs", "1", "4"});
   ASSERT_TRUE(server.wait_until_ready());
