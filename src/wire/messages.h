@@ -143,8 +143,8 @@ struct EngineTotals {
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
   std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
   DraftCounts drafts;
-  std::int64_t graph_passes = 0;    // steps with decode rows that ran as a captured graph …
-  std::int64_t plain_passes = 0;    // … and that did not
+  std::int64_t graph_passes = 0;  // steps with decode rows that ran as a captured graph …
+  std::int64_t plain_passes = 0;  // … and that did not
   std::int64_t retracted_requests = 0;
   std::int64_t retracted_prompt_tokens = 0;
   std::int64_t retracted_answer_tokens = 0;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ./run demo [--once]: builds the program, starts a server with the bundled model on this CPU, asks it
-# three questions through its OpenAI API and leaves it running until Ctrl-C. With --once the server
-# is ended, and the exit status says whether the three answers were the expected ones.
+# some questions through its OpenAI API and leaves it running until Ctrl-C. With --once the server is
+# ended, and the exit status says whether the answers were the expected ones, and whether the prefix
+# cache and the drafts did their part.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tools/run/common.sh
@@ -31,7 +32,9 @@ trap 'say; say "Ending the server."; exit 0' INT TERM
 start_server() {
   : >"$log"
   "$program" launch_server --port "$1" --random-seed 1 \
-    --reasoning-parser auto --tool-call-parser auto >"$log" 2>&1 &
+    --reasoning-parser auto --tool-call-parser auto \
+    --speculative-algorithm EAGLE --speculative-num-steps 1 --speculative-eagle-topk 1 \
+    --speculative-num-draft-tokens 2 --decode-log-interval 10 >"$log" 2>&1 &
   server=$!
   until grep -q "ready to roll" "$log"; do
     if ! kill -0 "$server" 2>/dev/null; then
@@ -67,12 +70,32 @@ ask() {
 ask "347 + 285 = 632" "What is 347 + 285?" --thinking --show-thinking
 ask "Oslo" "What is the capital of Norway?"
 ask "Mira" "Write a short story about a fox named Mira in a village."
+# One conversation: its second question brings the first and its answer along.
+say
+say "> Tell me a story. … And what is the capital of Norway?"
+printf '%s\n' "Write a short story about a fox named Mira in a village." "What is the capital of Norway?" |
+  "$program" chat "$url" | tail -n 1 | tee "$logs/demo-answer.txt" || true
+if ! grep -qF "Oslo" "$logs/demo-answer.txt"; then
+  say "demo: expected an answer with \"Oslo\"" >&2
+  wrong=$((wrong + 1))
+fi
+say
+awk -F '[:,] *' '
+  # "…, #new-token: 48, #cached-token: 64, …" and "…, accept len: 1.90, …": values follow their names.
+  { for (i = 1; i < NF; ++i) value[$i] = $(i + 1) }
+  /Prefill batch/ { new = value["#new-token"]; cached = value["#cached-token"] }
+  /Decode batch/ { sum += value["accept len"]; ++lines }
+  END {
+    printf "Of the last prompt\047s %d tokens %d were in the prefix cache. ", new + cached, cached
+    printf "With drafts a step gave %.2f tokens (accept length).\n", lines ? sum / lines : 0
+    exit !(cached > 0 && sum > lines)
+  }' "$log" || { say "demo: expected hits of the prefix cache and accepted drafts" >&2; wrong=$((wrong + 1)); }
 say
 if [ $wrong -gt 0 ]; then
-  say "demo: $wrong of 3 answers were not the expected ones" >&2
+  say "demo: $wrong of 5 things were not as expected" >&2
   exit 1
 fi
-[ $once = no ] || { say "All three answers are right."; exit 0; }
+[ $once = no ] || { say "All answers are right."; exit 0; }
 
 # The address is typed as others will read it: no blanks or quotes in it.
 cat <<TEXT
