@@ -105,7 +105,7 @@ TEST(LaunchServer, ServeTakesTheModelAsItsFirstWord) {
   const ProcessResult result = launch({kRealConfig, "--dry-run"}, "serve");
 
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("  layers                    62\n"));
+  EXPECT_THAT(result.out, HasSubstr("  layers                    61\n"));
 }
 
 TEST(LaunchServer, TakesFlagsAndMachineFromFiles) {
