@@ -23,7 +23,7 @@ bool is_begun_result(std::string_view text) {
 
 }  // namespace
 
-Result<LineFile> LineFile::open(const std::string& path) {
+Result<LineFile> LineFile::open(const std::string& path, std::size_t max_line_bytes) {
   std::FILE* const file = std::fopen(path.c_str(), "rbe");
   if (file == nullptr) return file_failure(path, "read");
   struct stat facts {};
@@ -31,7 +31,7 @@ Result<LineFile> LineFile::open(const std::string& path) {
     static_cast<void>(std::fclose(file));
     return invalid_argument("'" + path + "' is a folder, expected a file");
   }
-  return LineFile(path, file);
+  return LineFile(path, file, max_line_bytes);
 }
 
 Result<std::optional<std::string_view>> LineFile::next() {
@@ -43,9 +43,9 @@ Result<std::optional<std::string_view>> LineFile::next() {
       break;
     }
     line_ += static_cast<char>(byte);
-    if (line_.size() > kMaxBatchLineBytes) {
+    if (line_.size() > max_line_bytes_) {
       return invalid_argument("'" + path_ + "', line " + std::to_string(number_ + 1) +
-                              " is longer than " + std::to_string(kMaxBatchLineBytes) + " bytes");
+                              " is longer than " + std::to_string(max_line_bytes_) + " bytes");
     }
   }
   if (std::ferror(file_.get()) != 0) return file_failure(path_, "read");
@@ -75,7 +75,7 @@ Result<ResultFile> ResultFile::open(const std::string& path, const ResultFileOpt
 }
 
 Status ResultFile::copy_succeeded(int descriptor) const {
-  Result<LineFile> lines = LineFile::open(path_);
+  Result<LineFile> lines = LineFile::open(path_, kMaxResultLineBytes);
   FATHOM_RETURN_IF_ERROR(lines.status());
   while (true) {
     const Result<std::optional<std::string_view>> line = lines->next();
@@ -130,7 +130,7 @@ ResultFile::~ResultFile() {
 }
 
 Status ResultFile::read_answered() {
-  Result<LineFile> lines = LineFile::open(path_);
+  Result<LineFile> lines = LineFile::open(path_, kMaxResultLineBytes);
   FATHOM_RETURN_IF_ERROR(lines.status());
   while (true) {
     const std::int64_t before = lines->offset();

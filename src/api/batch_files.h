@@ -17,6 +17,8 @@ namespace fathom::api {
 
 // Longest line of a batch file.
 constexpr std::size_t kMaxBatchLineBytes = std::size_t{64} << 20;
+// Of results: an answer as long as our client takes it, and what is around it.
+constexpr std::size_t kMaxResultLineBytes = (std::size_t{1} << 30) + (std::size_t{1} << 20);
 
 // The lines of a file in turn.
 //
@@ -24,10 +26,11 @@ constexpr std::size_t kMaxBatchLineBytes = std::size_t{64} << 20;
 class LineFile {
  public:
   // The message names the file.
-  static Result<LineFile> open(const std::string& path);
+  static Result<LineFile> open(const std::string& path,
+                               std::size_t max_line_bytes = kMaxBatchLineBytes);
 
   // The next line without its end; nothing at the end of the file. `whole`: it had an end. A line
-  // longer than kMaxBatchLineBytes is a failure, as is one that cannot be read.
+  // longer than max_line_bytes is a failure, as is one that cannot be read.
   Result<std::optional<std::string_view>> next();
   bool whole() const { return whole_; }
   std::int64_t number() const { return number_; }  // of the last line, from 1
@@ -37,10 +40,12 @@ class LineFile {
   struct Close {
     void operator()(std::FILE* file) const { static_cast<void>(std::fclose(file)); }
   };
-  LineFile(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  LineFile(std::string path, std::FILE* file, std::size_t max_line_bytes)
+      : path_(std::move(path)), file_(file), max_line_bytes_(max_line_bytes) {}
 
   std::string path_;
   std::unique_ptr<std::FILE, Close> file_;
+  std::size_t max_line_bytes_;
   std::string line_;
   bool whole_ = true;
   std::int64_t number_ = 0;

@@ -5,6 +5,7 @@
 #include "api/batch_files.h"
 #include "api/batch_line.h"
 #include "api/batch_record.h"
+#include "base/log_bounds.h"
 
 namespace fathom::api {
 
@@ -34,10 +35,11 @@ Result<BatchInput> check_batch_input(const std::filesystem::path& path,
     if (!line.ok()) {
       wrong("invalid_line", line.status().message());
     } else if (line->url != endpoint) {
-      wrong("mismatched_endpoint",
-            "url: was '" + line->url + "', expected the batch's endpoint '" + endpoint + "'");
+      wrong("mismatched_endpoint", "url: was " + quoted_for_log(line->url) +
+                                       ", expected the batch's endpoint '" + endpoint + "'");
     } else if (!ids.insert(id).second) {
-      wrong("duplicate_custom_id", "custom_id: '" + id + "' belongs to an earlier line already");
+      wrong("duplicate_custom_id",
+            "custom_id: " + quoted_for_log(id) + " belongs to an earlier line already");
     }
   }
   if (found.lines == 0) wrong("empty_file", "the input file has no lines");

@@ -9,13 +9,17 @@
 #include "api/batch_record.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_bounds.h"
 
 namespace fathom::api {
 
 namespace {
 
 constexpr std::string_view kPrefix = "batch_";
-constexpr std::size_t kMaxMetadata = 16;  // as OpenAI has it
+// As OpenAI has it; lengths are in bytes here.
+constexpr std::size_t kMaxMetadata = 16;
+constexpr std::size_t kMaxMetadataKey = 64;
+constexpr std::size_t kMaxMetadataValue = 512;
 
 std::int64_t seconds_now() { return static_cast<std::int64_t>(unix_time_s()); }
 
@@ -30,6 +34,12 @@ Status check_metadata(const Json& metadata) {
     if (!member.value.is_string()) {
       return invalid_argument("metadata." + member.key + ": " +
                               wrong_json_kind("a string", member.value));
+    }
+    if (member.key.size() > kMaxMetadataKey ||
+        member.value.as_string()->size() > kMaxMetadataValue) {
+      return invalid_argument("metadata " + quoted_for_log(member.key) + ": a key may have " +
+                              std::to_string(kMaxMetadataKey) + " bytes and a value " +
+                              std::to_string(kMaxMetadataValue));
     }
   }
   return {};

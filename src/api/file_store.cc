@@ -253,7 +253,12 @@ Result<bool> FileStore::remove(const std::string& id) {
 Status FileStore::put_record(const std::string& name, const Json& value) {
   const std::lock_guard guard(mutex_);
   FATHOM_RETURN_IF_ERROR(open_locked(true));
-  return write_whole_file(folder_ / (name + std::string(kRecordEnd)), to_json(value));
+  const std::string text = to_json(value);
+  if (text.size() > kMaxRecordBytes) {  // it could not be read again
+    return invalid_argument("the record " + name + " has " + std::to_string(text.size()) +
+                            " bytes, at most " + std::to_string(kMaxRecordBytes) + " are kept");
+  }
+  return write_whole_file(folder_ / (name + std::string(kRecordEnd)), text);
 }
 
 Status FileStore::remove_record(const std::string& name) {

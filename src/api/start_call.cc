@@ -190,6 +190,10 @@ std::optional<Refusal> check_lengths(const ServiceOptions& options,
   return std::nullopt;
 }
 
+// A client may send a thousand prompts that are too long at once.
+constexpr std::int64_t kTruncationLines = 10;
+constexpr std::int64_t kTruncationIntervalNs = 10'000'000'000;
+
 // Cuts prompt and answer to what context and pool hold, as SGLang does: the prompt loses its end,
 // the answer gets what is left, and each is told to the log. At least one token is left for the
 // answer; SGLang leaves none where a prompt that is cut comes with an explicit limit.
@@ -200,9 +204,10 @@ void truncate(const ServiceOptions& options,
   const std::int32_t most =
       std::max(std::min(options.max_prompt_tokens, options.context_tokens - 2), 1);
   if (prompt.size() > static_cast<std::size_t>(most)) {
-    log_warning("The input of " + quoted_for_log(rid) + " (" + std::to_string(prompt.size()) +
-                " tokens) is longer than the " + std::to_string(most) +
-                " that fit. Truncating the input.");
+    static LogRate rate(kTruncationLines, kTruncationIntervalNs);
+    log_warning(rate, "The input of " + quoted_for_log(rid) + " (" + std::to_string(prompt.size()) +
+                          " tokens) is longer than the " + std::to_string(most) +
+                          " that fit. Truncating the input.");
     prompt.resize(static_cast<std::size_t>(most));
   }
   const auto tokens = static_cast<std::int32_t>(prompt.size());
@@ -210,10 +215,11 @@ void truncate(const ServiceOptions& options,
   const std::int32_t left = options.context_tokens - 1 - tokens;
   if (sampling.max_new_tokens > left) {
     if (sampling.max_new_tokens != kAsManyAsFit) {
-      log_warning("The tokens of " + quoted_for_log(rid) + " (" + std::to_string(tokens) +
-                  " input + " + std::to_string(sampling.max_new_tokens) +
-                  " new) exceed the context (" + std::to_string(options.context_tokens) +
-                  "). Truncating max_new_tokens.");
+      static LogRate rate(kTruncationLines, kTruncationIntervalNs);
+      log_warning(rate, "The tokens of " + quoted_for_log(rid) + " (" + std::to_string(tokens) +
+                            " input + " + std::to_string(sampling.max_new_tokens) +
+                            " new) exceed the context (" + std::to_string(options.context_tokens) +
+                            "). Truncating max_new_tokens.");
     }
     sampling.max_new_tokens = left;
   }

@@ -8,12 +8,11 @@ namespace {
 
 Status speculate_by_draft_layer(Resolution& r) {
   FlagValues& flags = r.flags;
+  if (r.input.model.num_nextn_predict_layers == 0) {
+    return invalid_argument(flags.shown("speculative_algorithm") +
+                            ": the checkpoint has no draft layer (num_nextn_predict_layers is 0)");
+  }
   if (!flags.has("speculative_draft_model_path")) {
-    if (r.input.model.num_nextn_predict_layers == 0) {
-      return invalid_argument(flags.shown("speculative_algorithm") +
-                              ": the checkpoint has no draft layer (num_nextn_predict_layers is "
-                              "0)");
-    }
     flags.derive("speculative_draft_model_path", flags.get("model_path"));
   } else {
     r.warn(flags.shown("speculative_draft_model_path") +
@@ -104,9 +103,7 @@ Status speculate(Resolution& r, const std::string& algorithm) {
     flags.derive("disable_overlap_schedule", Json::boolean(false));
   } else {
     flags.derive("disable_overlap_schedule", Json::boolean(true));
-    r.warn(
-        "The overlap scheduler is off, because of speculation; SGLANG_ENABLE_SPEC_V2=1 asks for "
-        "it");
+    r.warn("The overlap scheduler is off, because of speculation");
   }
   if (flags.is_on("enable_mixed_chunk")) {
     flags.derive("enable_mixed_chunk", Json::boolean(false));

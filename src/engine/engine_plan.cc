@@ -19,15 +19,16 @@ void Engine::State::choose_claims() {
   // Looking all of a long queue up would hold the step up; then they keep their age.
   constexpr std::size_t kMostLookedUp = 128;
   const std::size_t runs = static_cast<std::size_t>(options.max_running) - free_slots.size();
-  if (options.order.policy == sched::Policy::kLongestPrefix &&
+  if (options.order.policy == sched::Policy::kLongestPrefix && !free_slots.empty() &&
       claims.size() <= runs + kMostLookedUp) {
     for (sched::Claim& claim : claims) {
       const Sequence& sequence = *sequences.at(claim.id);
       if (!claim.running) claim.cached_tokens = pages.found_rows(sequence, findable_rows(sequence));
     }
   }
-  // Those that wait behind max_running others cannot change the plan.
-  sched::put_in_order(options.order, static_cast<std::size_t>(options.max_running), claims);
+  // Those that wait behind max_running others cannot change the plan; without a free slot none can.
+  const std::size_t most = free_slots.empty() ? 0 : static_cast<std::size_t>(options.max_running);
+  sched::put_in_order(options.order, most, claims);
 }
 
 bool Engine::State::comes_after(const Sequence& sequence,
@@ -36,8 +37,11 @@ bool Engine::State::comes_after(const Sequence& sequence,
   const std::int32_t wanted = (found_pages + 1) * config::kPageTokens;
   if (!options.prefix_cache || wanted > rows) return false;
   const auto leads = [&](const Sequence& other) {
-    if (other.computed >= std::min(wanted, other.known() - 1) || other.known() < wanted)
+    if (other.computed >= std::min(wanted, other.known() - 1) || other.known() < wanted) {
       return false;
+    }
+    // One whose logits are wanted goes on slowly.
+    if (first_logit_row(other) < wanted - 1) return false;
     if (other.request.cache_namespace != sequence.request.cache_namespace) return false;
     const auto same = [&](std::int32_t from, std::int32_t to) {
       return std::equal(sequence.tokens.begin() + from, sequence.tokens.begin() + to,
@@ -142,7 +146,9 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
     each.rows = rows.rows;
     each.logit_rows = rows.logit_rows;
     each.drafts = rows.drafts;
-    each.pages = static_cast<std::int32_t>(sequence.pages.size());
+    each.page_end =
+        std::min(options.context_tokens,
+                 static_cast<std::int32_t>(sequence.pages.size()) * config::kPageTokens);
     each.draws = rows.completes;
     each.decodes = each.rows == each.draws_of() && sequence.generated() > 0;
     work.push_back(std::move(each));
@@ -162,7 +168,11 @@ void Engine::State::start(Sequence& sequence, const SequencePages::Found& its) {
 }
 
 void Engine::State::offer(Sequence& sequence) {
-  const std::size_t first_changed = pages.offer(sequence);
+  // Where tokens are counted for penalties the answer's pages stay the sequence's own
+  // (findable_rows).
+  const std::size_t first_changed = sequence.adjustments.penalizes()
+                                        ? pages.offer(sequence, sequence.prompt_tokens)
+                                        : pages.offer(sequence);
   if (first_changed < sequence.pages.size()) runner->update_pages(sequence, first_changed);
 }
 

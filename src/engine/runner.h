@@ -55,11 +55,9 @@ struct Work {
   std::int32_t drafts = 0;
   bool draws = false;
   bool decodes = false;        // one row of an answer, and its drafts
-  std::int32_t pages = 0;      // that its sequence holds
+  std::int32_t page_end = 0;   // positions from here on have no page, or are past the context
   std::int32_t first_row = 0;  // of the step; the runner's
   std::int32_t draws_of() const { return draws ? 1 + drafts : 0; }
-  // Positions from here on have no page.
-  std::int32_t page_end() const { return pages * config::kPageTokens; }
 };
 
 // What a step made of one Work.

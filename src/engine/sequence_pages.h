@@ -75,8 +75,8 @@ class SequencePages {
   std::unique_ptr<cache::RadixIndex> index_;  // null: there is none
   std::int64_t evicted_ = 0;
   // Pages of the prefix cache that sequences hold, as of the last count.
-  std::vector<std::int32_t> marks_;  // [capacity]: epoch_ where one does
-  std::int32_t epoch_ = 0;
+  std::vector<std::int64_t> marks_;  // [capacity]: epoch_ where one does
+  std::int64_t epoch_ = 0;
   bool changed_ = true;  // since the last count
   std::vector<std::int32_t> shared_;
 };

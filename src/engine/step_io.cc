@@ -142,7 +142,7 @@ void StepInputs::fill_drafts(std::span<const Work> work, const LogitRows& chosen
           draws ? Runner::code_of_drawn(drawn++) : token_at(sequence, each.first + i + 1);
     }
     if (!each.draws) continue;
-    page_end.host[at] = each.page_end();
+    page_end.host[at] = each.page_end;
     first_draw.host[at++] = drawn - each.draws_of();
     std::copy_n(sequence.drafts.begin(), each.drafts, draft.host + drawn - each.draws_of());
   }
@@ -218,7 +218,7 @@ void StepOutputs::read_draws(std::int32_t drafts, std::int64_t drawers, StepResu
     draw += each.draws_of();
     // Those past the pages were made of nothing.
     const std::int32_t last = each.first + each.rows - 1 - (each.drafts - right);
-    for (std::int32_t k = 0; k < drafts && (k == 0 || last + k < each.page_end()); ++k) {
+    for (std::int32_t k = 0; k < drafts && (k == 0 || last + k < each.page_end); ++k) {
       made.drafts.push_back(draft[k * drawers + drawer]);
     }
     ++drawer;

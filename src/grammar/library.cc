@@ -100,7 +100,7 @@ class LibraryMatcher final : public Matcher {
       // A failure inside the library becomes a dead end.
       std::fill(mask.begin(), mask.end(), 0);
     }
-    too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
+    note_time(begin);
     // The last word's bits past the vocabulary stand for nothing.
     if (size_of_vocabulary % 32 != 0) mask.back() &= (1U << (size_of_vocabulary % 32)) - 1U;
     vocabulary_->guard.narrow(state(), mask);
@@ -117,23 +117,27 @@ class LibraryMatcher final : public Matcher {
   bool accept(TokenId token) override {
     if (finished() || token < 0 || token >= vocabulary_->size) return false;
     if (dead_end_) {
-      ended_dead_ = std::binary_search(vocabulary_->stop_tokens.begin(),
-                                       vocabulary_->stop_tokens.end(), token);
+      ended_dead_ = is_stop(token);
       return ended_dead_;
     }
     if (vocabulary_->guard.refuses(state(), token)) return false;
     const std::int64_t begin = processor_ns();
     try {
       const bool taken = matcher_.AcceptToken(token);
-      too_slow_ = too_slow_ || processor_ns() - begin > kMaxStepNs;
+      note_time(begin);
       if (taken) states_.push_back(vocabulary_->guard.after(token));
-      return taken;
+      if (taken || !is_stop(token)) return taken;
     } catch (const std::exception&) {
       return false;
     }
+    // The mask that allowed it may have been made before tokens were taken back.
+    std::vector<std::uint32_t> mask(mask_words(vocabulary_->size));
+    fill_mask(mask);
+    ended_dead_ = dead_end_;
+    return ended_dead_;
   }
 
-  bool too_slow() const override { return too_slow_; }
+  bool too_slow() const override { return slow_; }
 
   bool finished() const override { return ended_dead_ || matcher_.IsTerminated(); }
 
@@ -148,16 +152,27 @@ class LibraryMatcher final : public Matcher {
       dead_end_ = false;
       matcher_.Rollback(tokens);
       states_.resize(states_.size() - static_cast<std::size_t>(tokens));
+      slow_ = slow_ && states_.size() >= slow_at_;
     }
   }
 
  private:
+  bool is_stop(TokenId token) const {
+    return std::binary_search(vocabulary_->stop_tokens.begin(), vocabulary_->stop_tokens.end(),
+                              token);
+  }
+  void note_time(std::int64_t begin) {
+    if (slow_ || processor_ns() - begin <= kMaxStepNs) return;
+    slow_ = true;
+    slow_at_ = states_.size();
+  }
   Utf8State state() const { return states_.empty() ? Utf8State::kAny : states_.back(); }
 
   xgrammar::GrammarMatcher matcher_;
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::vector<Utf8State> states_;  // after each token that matcher_ took
-  bool too_slow_ = false;
+  bool slow_ = false;              // a step behind slow_at_ tokens, which were not taken back, was
+  std::size_t slow_at_ = 0;
   bool dead_end_ = false;
   bool ended_dead_ = false;  // by a stop token at a dead end, which matcher_ does not know
 };

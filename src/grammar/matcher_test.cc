@@ -186,8 +186,12 @@ TEST_F(Matchers, AGrammarThatCannotGoOnLetsTheAnswerEnd) {
   EXPECT_TRUE(matcher->accept(options_.stop_tokens[0]));
   EXPECT_TRUE(matcher->finished());
 
+  // The same without a mask of its own: drafts were taken, and taken back.
   matcher->rollback(2);
+  EXPECT_FALSE(matcher->accept(options_.stop_tokens[0]));
   EXPECT_TRUE(matcher->accept('a'));
+  EXPECT_TRUE(matcher->accept(options_.stop_tokens[0]));
+  EXPECT_TRUE(matcher->finished());
 }
 
 TEST_F(Matchers, JsonMayHaveBlanksButNotWithoutEnd) {

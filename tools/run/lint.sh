@@ -69,10 +69,16 @@ mkdir -p "$passed"
 find "$passed" -type f -mtime +30 -delete
 
 # A line "source key" for each source of a tree that was built: the key is a hash of the texts that
-# went into it, of the tools' versions and of the configuration.
+# went into it, of its compile command, of the tools' versions and of the configuration.
 repository_files '*.h' '*.cuh' '*.cc' '*.cu' | xargs -d '\n' sha256sum >"$work/texts"
-settings=$({ clang-tidy --version; c++ --version; cat .clang-tidy CMakePresets.json; } | sha256sum | cut -d' ' -f1)
+settings=$({
+  clang-tidy --version; c++ --version; repository_files '*.clang-tidy' | xargs -d '\n' cat
+} | sha256sum | cut -d' ' -f1)
+# A tree that is not built to the last file does not know what its sources include: no keys.
 keys() {
+  ninja -C "$1" -n 2>/dev/null | grep -q "no work to do" || return 0
+  sed -n "s|$PWD/||g; s/^  \"command\": //p; s/^  \"file\": \"\(.*\)\",\{0,1\}$/\1/p" "$1/compile_commands.json" |
+    awk 'NR % 2 { command = $0; next } { gsub(/ /, "_", command); print $0, command }' >"$work/commands"
   ninja -C "$1" -t deps | sed "s|^    \.\./\.\./|    |; s|^    $PWD/|    |" |
     awk -v settings="$settings" '
       FNR == NR { text[$2] = $1; next }
@@ -81,7 +87,8 @@ keys() {
       NF == 1 && ($1 in text) { print text[$1] }' "$work/texts" - |
     awk 'BEGIN { RS = ""; FS = "\n" } { split($1, head, " "); gsub(/\n/, " "); print head[1] "\t" $0 }' |
     while IFS=$'\t' read -r source texts; do
-      printf '%s %s\n' "$source" "$(sha256sum <<<"$texts" | cut -d' ' -f1)"
+      printf '%s %s\n' "$source" \
+        "$({ printf '%s\n' "$texts"; grep -F -e "$source " "$work/commands"; } | sha256sum | cut -d' ' -f1)"
     done
 }
 { keys $tree; [ -z "$cuda_files" ] || keys build/cuda; } | awk '!seen[$1]++' >"$work/keys"
