@@ -161,7 +161,7 @@ class DraftRate : public testing::TestWithParam<Case> {};
 
 TEST_P(DraftRate, IsWhatThePageStatesAndTheAnswersAreTheSame) {
   if (GetParam().arithmetic != config::Arithmetic::kExact && !all()) {
-    GTEST_SKIP() << "with FATHOM_TEST_ALL alone";
+    GTEST_SKIP() << "it takes a minute over code that the exact case runs; ./run test --all has it";
   }
   const std::vector<wire::GenerateRequest> requests =
       evaluation_requests(all() && GetParam().drafts == 1);
