@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -45,14 +46,56 @@ std::vector<bool> allowed(Matcher& matcher, std::int32_t vocab_size) {
 
 namespace {
 
-// How soon a token leads to an end: 0 is best.
-int distance(std::string_view bytes) {
-  constexpr std::string_view kClosing = "}]\"0";
-  if (bytes.size() == 1 && kClosing.find(bytes[0]) != std::string_view::npos) {
-    return static_cast<int>(kClosing.find(bytes[0]));
+// Where JSON text stands. Other grammars' texts are read as if they were JSON: it only leans a
+// walk.
+struct JsonState {
+  bool in_string = false;
+  bool escaped = false;
+
+  void read(std::string_view bytes) {
+    for (const char c : bytes) {
+      if (escaped) {
+        escaped = false;
+      } else if (in_string && c == '\\') {
+        escaped = true;
+      } else if (c == '"') {
+        in_string = !in_string;
+      }
+    }
   }
-  if (bytes.find_first_not_of(" \t\r\n") == std::string_view::npos) return 100;
-  return bytes == "," || bytes == "{" || bytes == "[" ? 50 : 10;
+};
+
+// How far a token leads from an end: 0 is best. A token of several bytes may open what it closes,
+// so single bytes come first.
+int distance(const JsonState& state, std::string_view bytes) {
+  if (state.in_string) {
+    if (bytes == "\"") return 0;
+    if (bytes.size() == 1 && bytes != "\\") return 1;
+    return bytes.find('\\') == std::string_view::npos ? 2 : 3;
+  }
+  if (bytes == "}" || bytes == "]") return 0;
+  if (bytes == "," || bytes == ":") return 1;  // a number goes no further
+  if (bytes == "\"") return 2;
+  if (bytes.find_first_not_of(" \t\r\n") == std::string_view::npos) return 6;
+  if (bytes == "{" || bytes == "[") return 5;
+  return bytes.size() == 1 ? 3 : 4;
+}
+
+// One of the tokens that lead soonest to an end.
+TokenId nearest_end(const std::vector<TokenId>& choices,
+                    const CompilerOptions& options,
+                    const JsonState& state,
+                    std::mt19937& random) {
+  std::vector<TokenId> nearest;
+  int least = std::numeric_limits<int>::max();
+  for (const TokenId id : choices) {
+    const int far = distance(state, options.token_bytes[static_cast<std::size_t>(id)]);
+    if (far > least) continue;
+    if (far < least) nearest.clear();
+    least = far;
+    nearest.push_back(id);
+  }
+  return nearest[random() % nearest.size()];
 }
 
 }  // namespace
@@ -62,6 +105,7 @@ std::optional<std::string> random_walk(Matcher& matcher,
                                        std::mt19937& random,
                                        int soft_limit) {
   std::string text;
+  JsonState state;
   std::vector<TokenId> choices;
   for (int step = 0; step < 50 * soft_limit; ++step) {
     const std::vector<bool> mask = allowed(matcher, options.vocab_size);
@@ -79,16 +123,13 @@ std::optional<std::string> random_walk(Matcher& matcher,
     if (hurry && stop != choices.end()) {
       next = *stop;
     } else if (hurry && random() % 8 != 0) {
-      next = *std::min_element(choices.begin(), choices.end(), [&](TokenId a, TokenId b) {
-        const auto bytes = [&](TokenId id) {
-          return std::string_view(options.token_bytes[static_cast<std::size_t>(id)]);
-        };
-        return distance(bytes(a)) < distance(bytes(b));
-      });
+      next = nearest_end(choices, options, state, random);
     }
     if (!matcher.accept(next)) return std::nullopt;
     if (matcher.finished()) return text;
-    text += options.token_bytes[static_cast<std::size_t>(next)];
+    const std::string& bytes = options.token_bytes[static_cast<std::size_t>(next)];
+    state.read(bytes);
+    text += bytes;
   }
   return std::nullopt;
 }
