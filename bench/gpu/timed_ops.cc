@@ -104,6 +104,9 @@ void TimedOps::accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const {
 void TimedOps::follow_rows(Stream& s, const ops::FollowRowsArgs& a) const {
   timed("sampling", &ops::OpSet::follow_rows, s, a);
 }
+void TimedOps::advance_rows(Stream& s, const ops::AdvanceRowsArgs& a) const {
+  timed("sampling", &ops::OpSet::advance_rows, s, a);
+}
 void TimedOps::logprobs(Stream& s, const ops::LogprobsArgs& a) const {
   timed("sampling", &ops::OpSet::logprobs, s, a);
 }

@@ -31,6 +31,7 @@ class TimedOps final : public ops::OpSet {
   void embed(Stream& s, const ops::EmbedArgs& a) const override;
   void accept_drafts(Stream& s, const ops::AcceptDraftsArgs& a) const override;
   void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override;
+  void advance_rows(Stream& s, const ops::AdvanceRowsArgs& a) const override;
   void fill_ids(Stream& s, const ops::FillIdsArgs& a) const override;
   void scatter(Stream& s, const ops::ScatterArgs& a) const override;
   void gather_rows(Stream& s, const ops::GatherRowsArgs& a) const override;

@@ -133,8 +133,9 @@ constexpr Variable kVariables[] = {
     // Speculation, attention.
     on_off("SGLANG_ENABLE_SPEC_V2",
            "0",
-           kNotBuilt,
-           "plan while a step runs, with speculation, too"),
+           kNoNeed,
+           "plan while a step runs, with speculation, too",
+           "a GPU's steps are planned ahead anyway; --disable-overlap-schedule turns that off"),
     on_off("SGLANG_NSA_FUSE_TOPK", "1", kNoNeed, "a kernel choice of the indexer", kOneKernel),
     on_off("SGLANG_NSA_DUAL_STREAM", "1", kNoNeed, "a kernel choice of the indexer", kOneKernel),
     on_off("SGLANG_NSA_QUANT_K_CACHE_FAST",

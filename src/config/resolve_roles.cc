@@ -62,12 +62,6 @@ Status choose_draft_shape(Resolution& r) {
                           " tokens: sparse attention verifies chains alone, so expected 1");
 }
 
-Status check_spec_v2(const Resolution& r) {
-  if (r.flags.integer("speculative_eagle_topk", 1) <= 1) return {};
-  return invalid_argument(r.flags.shown("speculative_eagle_topk") +
-                          " and SGLANG_ENABLE_SPEC_V2=1: the overlapped form needs a top-k of 1");
-}
-
 Status check_thresholds(Resolution& r, bool speculation) {
   for (const char* const name :
        {"speculative_accept_threshold_single", "speculative_accept_threshold_acc"}) {
@@ -97,13 +91,6 @@ Status speculate(Resolution& r, const std::string& algorithm) {
   if (!flags.has("max_running_requests")) {
     flags.derive("max_running_requests", Json::integer(48));
     r.warn("Max running requests is 48, because of speculation; --max-running-requests overrides");
-  }
-  if (algorithm != "STANDALONE" && r.input.environment.is_on("SGLANG_ENABLE_SPEC_V2")) {
-    FATHOM_RETURN_IF_ERROR(check_spec_v2(r));
-    flags.derive("disable_overlap_schedule", Json::boolean(false));
-  } else {
-    flags.derive("disable_overlap_schedule", Json::boolean(true));
-    r.warn("The overlap scheduler is off, because of speculation");
   }
   if (flags.is_on("enable_mixed_chunk")) {
     flags.derive("enable_mixed_chunk", Json::boolean(false));

@@ -72,7 +72,7 @@ TEST_P(SeedCommands, PrefillBecomesWhatItWas) {
   EXPECT_NEAR(plan.limits.reserve_ratio, 0.7 * 0.3, 1e-6);
   EXPECT_FALSE(plan.graphs.enabled);
   EXPECT_TRUE(plan.cache.prefix_cache);
-  EXPECT_FALSE(plan.overlap_schedule);
+  EXPECT_TRUE(plan.overlap_schedule);
   EXPECT_EQ(plan.cache.dtype, KvCacheDType::kBF16);
   EXPECT_DOUBLE_EQ(plan.cache.memory_fraction, 0.8);
   EXPECT_EQ(plan.cache.bytes_per_token, (70272 + 8052) / 61 * 62);  // the draft layer's, too
@@ -125,7 +125,7 @@ TEST_P(SeedCommands, DecodeBecomesWhatItWas) {
   EXPECT_EQ(plan.graphs.max_batch_size, 64);
   EXPECT_EQ(plan.graphs.tokens_per_request, 2);
   EXPECT_FALSE(plan.cache.prefix_cache);
-  EXPECT_FALSE(plan.overlap_schedule);
+  EXPECT_TRUE(plan.overlap_schedule);
   EXPECT_EQ(plan.handover.waiting_timeout_s, 80);
   EXPECT_THAT(ports_of(plan), (std::map<std::string, std::int32_t>{{"rendezvous", 19378},
                                                                    {"tokenizer", 19379},
@@ -388,10 +388,10 @@ TEST(Speculation, FillsInWhatIsMissing) {
   EXPECT_EQ(r.plan.speculation.top_k, 1);
   EXPECT_EQ(r.plan.speculation.draft_tokens, 4);
   EXPECT_EQ(r.plan.limits.max_running, 48);
-  EXPECT_FALSE(r.plan.overlap_schedule);
+  EXPECT_TRUE(r.plan.overlap_schedule);
   EXPECT_EQ(r.flags.text("speculative_draft_model_path"), "model");
-  EXPECT_TRUE(resolved("--speculative-algorithm EAGLE", "h200x8", {{"SGLANG_ENABLE_SPEC_V2", "1"}})
-                  .plan.overlap_schedule);
+  EXPECT_FALSE(
+      resolved("--speculative-algorithm EAGLE --disable-overlap-schedule").plan.overlap_schedule);
   EXPECT_FALSE(resolved("--speculative-algorithm EAGLE --enable-mixed-chunk")
                    .flags.is_on("enable_mixed_chunk"));
 }

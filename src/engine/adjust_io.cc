@@ -1,6 +1,7 @@
 #include "engine/adjust_io.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "config/kv_layout.h"
 #include "grammar/compiler.h"
@@ -35,13 +36,14 @@ std::size_t AdjustInputs::bytes(const RunnerOptions& options,
 
 namespace {
 
-// The answer's masks begin behind so many of its drafts; more than it has: there are none.
+// The answer's masks begin behind so many of its drafts; kNoMasks: there are none.
+constexpr std::size_t kNoMasks = std::numeric_limits<std::size_t>::max();
 std::size_t first_masked(const Sequence& sequence, std::span<const wire::TokenId> drafts) {
   if (sequence.constrained) return 0;
-  if (sequence.matcher == nullptr) return drafts.size() + 1;
+  if (sequence.matcher == nullptr) return kNoMasks;
   const auto begin =
       std::find(drafts.begin(), drafts.end(), sequence.request.constraint.begins_after);
-  return static_cast<std::size_t>(begin - drafts.begin()) + 1;
+  return begin == drafts.end() ? kNoMasks : static_cast<std::size_t>(begin - drafts.begin()) + 1;
 }
 
 }  // namespace
@@ -55,17 +57,20 @@ void AdjustInputs::choose(std::span<const Work> work,
   for (const Work& each : work) {
     if (!each.draws) continue;
     const Sequence& sequence = *each.sequence;
-    const auto drafts = std::span(sequence.drafts).first(static_cast<std::size_t>(each.drafts));
+    // Where they matter they are known.
+    const bool known = sequence.pending == 0;
+    const auto drafts =
+        std::span(sequence.drafts).first(known ? static_cast<std::size_t>(each.drafts) : 0);
     const std::int32_t first_row = row;
     row += 1 + each.drafts;
     if (sequence.ended) continue;  // drawn for nothing
     FATHOM_CHECK(!sequence.draws_late());
     const std::size_t masked_from = first_masked(sequence, drafts);
-    for (std::size_t i = 0; i <= drafts.size(); ++i) {
+    for (std::size_t i = 0; i <= static_cast<std::size_t>(each.drafts); ++i) {
       AdjustedRow next;
       next.row = first_row + static_cast<std::int32_t>(i);
       next.sequence = &sequence;
-      next.drafts = drafts.first(i);
+      next.drafts = drafts.first(std::min(i, drafts.size()));
       const LogitRow& logits = chosen.rows[static_cast<std::size_t>(next.row)];
       next.forbids = sequence.adjustments.forbids(logits.position - sequence.prompt_tokens);
       next.masked = i >= masked_from;

@@ -20,6 +20,7 @@ Result<std::unique_ptr<Drafter>> Drafter::create(const config::ModelConfig& conf
   const std::pair<Buffer*, std::size_t> sizes[] = {
       {&drafter->accepted_, rows},
       {&drafter->last_row_, rows},
+      {&drafter->last_token_, rows},
       {&drafter->drafted_, rows * drafts},
       {&drafter->log_sum_, rows},
       {&drafter->chain_position_, chains},
@@ -45,6 +46,7 @@ Status Drafter::draft(Stream& stream,
   accept.row = inputs.logit_rows.view;
   accept.accepted = accepted_.view(DType::kI32, {inputs.drawers});
   accept.last = last_row_.view(DType::kI32, {inputs.drawers});
+  accept.token = last_token_.view(DType::kI32, {inputs.drawers});
   require_valid(accept);
   ops_.accept_drafts(stream, accept);
   const ops::FillIdsArgs fill{inputs.next_ids.view,
@@ -57,6 +59,23 @@ Status Drafter::draft(Stream& stream,
   FATHOM_RETURN_IF_ERROR(output.status());
   guess(stream, output->logits, 0);
   return options_.drafts > 1 ? chain(stream, inputs, batch, output->hidden) : Status();
+}
+
+void Drafter::advance(Stream& stream, const StepInputs& inputs, std::int64_t leaders) {
+  ops::AdvanceRowsArgs args;
+  args.accepted = accepted_.view(DType::kI32, {leaders});
+  args.token = last_token_.view(DType::kI32, {leaders});
+  args.drafted = drafted_.view(DType::kI32, {options_.drafts, leaders});
+  args.leader = inputs.leader.view;
+  args.row = inputs.follower_row.view;
+  args.draw = inputs.follower_draw.view;
+  args.rows = inputs.follower_rows.view;
+  args.id = inputs.ids.view;
+  args.position = inputs.positions.view;
+  args.drawn_position = inputs.drawn_position.view;
+  args.draft = inputs.draft.view;
+  require_valid(args);
+  ops_.advance_rows(stream, args);
 }
 
 void Drafter::guess(Stream& stream, const TensorView& logits, std::int32_t draft) {

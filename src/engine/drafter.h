@@ -50,8 +50,14 @@ class Drafter {
                const Buffer& drawn,
                const TensorView& hidden);
 
-  // i32 [drafts, inputs.drawers], flat: what the last call made.
+  // Puts the rows of `inputs` that have a leader where they belong, behind the last call's:
+  // `leaders` are its inputs' drawers.
+  void advance(Stream& stream, const StepInputs& inputs, std::int64_t leaders);
+
+  // i32 [drafts, inputs.drawers], flat, and [inputs.drawers]: what the last call made, and how many
+  // drafts were right.
   const Buffer& drafted() const { return drafted_; }
+  const Buffer& accepted() const { return accepted_; }
 
  private:
   Drafter(const config::ModelConfig& config,
@@ -76,6 +82,7 @@ class Drafter {
   RunnerOptions options_;
   Buffer accepted_;        // i32 [logit rows]: right drafts of each work that draws
   Buffer last_row_;        // i32 [logit rows]: the last row of use of each
+  Buffer last_token_;      // i32 [logit rows]: what it drew
   Buffer drafted_;         // i32 [drafts, logit rows], flat
   Buffer log_sum_;         // f32 [logit rows]
   Buffer chain_position_;  // i32 [logit rows]

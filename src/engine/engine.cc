@@ -28,7 +28,14 @@ std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& opt
 
 Result<bool> Engine::State::launch() {
   at("plan a step");
-  const sched::StepPlan step_plan = plan();
+  sched::StepPlan step_plan = plan();
+  if (!step_plan.retract.empty() && options.drafts > 0 && runner->under_way() > 0) {
+    // Perhaps they only might have been too long for the pool; and what is retracted has no
+    // pending tokens.
+    while (runner->under_way() > 0) FATHOM_RETURN_IF_ERROR(collect());
+    at("plan a step");
+    step_plan = plan();
+  }
   if (step_plan.empty()) return false;
   account.begin(pages, reserve.ratio());
   const std::vector<Work> work = apply(step_plan);
@@ -90,7 +97,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                             " tokens and a cache of " + std::to_string(store.pages()) +
                             " pages leave no room for a request");
   }
-  FATHOM_CHECK(options.drafts == 0 || !options.overlap);
+  FATHOM_CHECK(options.drafts == 0 || !options.overlap ||
+               model.options().attention_form == config::AttentionForm::kAbsorbed);
   RunnerOptions runner_options;
   runner_options.max_rows = options.max_rows();
   runner_options.max_logit_rows = options.max_logit_rows();

@@ -42,7 +42,7 @@ struct EngineOptions {
   float accept_threshold_single = 1;
   float accept_threshold_acc = 1;
   // Whether a step is launched before the results of the step before are there. Answers of
-  // a deterministic backend do not depend on it. Not together with drafts.
+  // a deterministic backend do not depend on it. With drafts not in the expanded attention form.
   bool overlap = false;
   // Batch sizes of decode that get a graph, ascending, none above max_running; empty: no graphs.
   std::vector<std::int32_t> graph_batches;

@@ -72,12 +72,20 @@ sched::SequenceView Engine::State::view_of(const Sequence& sequence) const {
   sched::SequenceView view;
   view.id = planned.size();
   view.running = sequence.running();
-  view.known = sequence.known();
-  view.computed = sequence.computed;
   view.pages = static_cast<std::int32_t>(sequence.pages.size());
+  // As if every draft under way were right: where that is so, there must be pages for it.
+  const std::int32_t ahead = sequence.may_follow();
   view.remaining = sequence.max_new_tokens - sequence.generated();
-  view.first_logit_row = first_logit_row(sequence);
-  view.drafts = std::min(static_cast<std::int32_t>(sequence.drafts.size()), view.remaining - 1);
+  view.sits_out = view.remaining <= ahead;  // it may have its last token already
+  const std::int32_t further = view.sits_out ? 0 : ahead;
+  view.known = sequence.known() + further;
+  view.computed = sequence.computed + further;
+  view.remaining -= further;
+  view.first_logit_row = first_logit_row(sequence) + further;
+  // A step under way makes as many as there may be.
+  const std::int32_t drafts =
+      sequence.pending > 0 ? options.drafts : static_cast<std::int32_t>(sequence.drafts.size());
+  view.drafts = std::min(drafts, view.remaining - 1);
   return view;
 }
 
@@ -139,10 +147,15 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
     const std::size_t held = rows.admitted ? 0 : sequence.pages.size();
     if (rows.new_pages > 0) pages.grow(sequence, rows.new_pages);
     if (sequence.pages.size() > held) runner->update_pages(sequence, held);
-    FATHOM_CHECK(rows.first == sequence.computed);
     Work each;
     each.sequence = planned[rows.id];
-    each.first = rows.first;
+    each.first = sequence.computed;
+    if (options.drafts > 0 && sequence.pending > 0) {
+      FATHOM_CHECK(sequence.pending == 1);
+      each.leader = Runner::index_of_drawn(sequence.tokens.back());
+      each.ahead = sequence.ahead;
+    }
+    FATHOM_CHECK(rows.first == each.first + each.ahead);
     each.rows = rows.rows;
     each.logit_rows = rows.logit_rows;
     each.drafts = rows.drafts;
@@ -211,7 +224,7 @@ void Engine::State::foresee(const std::vector<Work>& work) {
       continue;
     }
     Sequence& sequence = *unfinished->second;
-    sequence.computed = each.first + each.rows - each.drafts;
+    sequence.computed += each.rows - each.drafts;
     // Answers are found when they are over.
     if (!each.decodes) offer(sequence);
     if (sequence.request.logprobs.wanted) {
@@ -220,6 +233,7 @@ void Engine::State::foresee(const std::vector<Work>& work) {
     if (!each.draws) continue;
     sequence.tokens.push_back(Runner::code_of_drawn(drawn++));
     ++sequence.pending;
+    sequence.ahead = each.drafts;
     // Nothing follows the last token: what it held is free for the next step, which writes later.
     if (sequence.drawn_out()) let_go(sequence);
   }

@@ -181,6 +181,8 @@ void Engine::State::record(const Work& done, WorkResult result) {
     }
     take_token(sequence, result.tokens[i], /*behind_draft=*/i > 0);
   }
+  // So many drafts were right that the step under way draws its last token.
+  if (!sequence.ended && sequence.running() && sequence.drawn_out()) let_go(sequence);
 }
 
 void Engine::State::take_token(Sequence& sequence, wire::TokenId token, bool behind_draft) {

@@ -98,6 +98,11 @@ struct Runner::State {
   };
   // `rows_of_each`: each work has so many, some of them padding; 0: its own.
   Extent lay_rows(std::span<Work> work, std::int32_t rows_of_each);
+  // Of the last step that was drawn from.
+  Slot& last_slot() { return slots[(next_slot + kMaxUnderWay - 1) % kMaxUnderWay]; }
+  // `slot` is of the step after the one that made `leading`: its rows are where they are now known
+  // to be.
+  static void settle_followers(const StepResult& leading, Slot& slot);
   void apply_updates(const StepInputs& inputs);
   void download_results(const Slot& slot);
   const GraphPair* graphs_for(std::span<const Work> work) const;
@@ -208,10 +213,25 @@ Runner::State::Extent Runner::State::lay_rows(std::span<Work> work, std::int32_t
     each.first_row = static_cast<std::int32_t>(extent.rows);
     segments.push_back({each.sequence->slot, each.first_row, each.rows, each.first + each.rows});
     extent.rows += std::max(each.rows, rows_of_each);
-    extent.max_position = std::max(extent.max_position, each.first + each.rows - 1);
+    extent.max_position = std::max(extent.max_position, each.first + each.ahead + each.rows - 1);
   }
   FATHOM_CHECK(extent.rows <= options.max_rows);
   return extent;
+}
+
+void Runner::State::settle_followers(const StepResult& leading, Slot& slot) {
+  std::vector<std::int32_t> right;  // of each that drew
+  for (std::size_t i = 0; i < leading.work.size(); ++i) {
+    if (!leading.work[i].draws) continue;
+    right.push_back(static_cast<std::int32_t>(leading.results[i].tokens.size()) - 1);
+  }
+  std::size_t draw = 0;
+  for (Work& each : slot.work) {
+    const std::int32_t further = each.leader < 0 ? 0 : right[static_cast<std::size_t>(each.leader)];
+    each.first += further;
+    each.ahead = 0;
+    for (std::int32_t i = 0; i < each.draws_of(); ++i) slot.chosen.rows[draw++].position += further;
+  }
 }
 
 void Runner::State::apply_updates(const StepInputs& inputs) {
@@ -228,7 +248,10 @@ void Runner::State::download_results(const Slot& slot) {
   const StepOutputs& to = slot.outputs;
   const std::int64_t rows = chosen.count();
   download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
-  if (drafter) download(drafter->drafted(), to.draft, options.drafts * slot.drawers);
+  if (drafter) {
+    download(drafter->drafted(), to.draft, options.drafts * slot.drawers);
+    download(drafter->accepted(), to.accepted, slot.drawers);
+  }
   if (!chosen.scored) return;
   download(logprob, to.logprob, rows);
   download(top_ids, to.top_ids, rows * chosen.top);
@@ -412,10 +435,12 @@ Status Runner::begin(std::vector<Work> work) {
   StepInputs inputs = StepInputs::lay_out(state.arena, sizes);
   inputs.fill(slot.work, chosen);
   if (drafts) inputs.fill_drafts(slot.work, chosen);
+  const bool follows = drafts && inputs.take_followers(state.arena, slot.work);
   if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen, state.drawable());
   inputs.take_updates(state.arena, state.table);
   state.arena.upload(*state.stream);
   state.apply_updates(inputs);
+  if (follows) state.drafter->advance(*state.stream, inputs, state.last_slot().drawers);
   Begun begun{inputs, {}, extent.max_position, nullptr};
   if (pair != nullptr) {
     const bool whole = extent.max_position < state.config.index_topk;
@@ -462,9 +487,7 @@ void Runner::draw() {
 
 std::size_t Runner::under_way() const { return state_->under_way; }
 
-bool Runner::launched_graph() const {
-  return state_->slots[(state_->next_slot + kMaxUnderWay - 1) % kMaxUnderWay].graph;
-}
+bool Runner::launched_graph() const { return state_->last_slot().graph; }
 
 Result<StepResult> Runner::collect() {
   State& state = *state_;
@@ -477,6 +500,11 @@ Result<StepResult> Runner::collect() {
   result.results.resize(result.work.size());
   const LogitRows& chosen = slot.chosen;
   slot.outputs.read_draws(state.options.drafts, slot.drawers, result);
+  if (state.drafter && state.under_way > 0) {
+    state.settle_followers(result, state.last_slot());
+  } else if (state.drafter && state.begun) {
+    state.settle_followers(result, state.slots[state.next_slot]);
+  }
   if (!chosen.scored) return result;
   // Known positions come before the drawn ones: the rows that draw are read last.
   const auto tell = [&](std::int64_t index) {

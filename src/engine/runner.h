@@ -54,7 +54,13 @@ struct Work {
   std::int32_t logit_rows = 0;
   std::int32_t drafts = 0;
   bool draws = false;
-  bool decodes = false;        // one row of an answer, and its drafts
+  bool decodes = false;  // one row of an answer, and its drafts
+  // Where its first row is of a token that a step under way draws behind drafts: that step's
+  // number of the Work that draws it (index_of_drawn), else -1. Its rows may then be as many as
+  // `ahead` further than `first` says, and so may those of its drafts; they are those that the step
+  // under way makes.
+  std::int32_t leader = -1;
+  std::int32_t ahead = 0;
   std::int32_t page_end = 0;   // positions from here on have no page, or are past the context
   std::int32_t first_row = 0;  // of the step; the runner's
   std::int32_t draws_of() const { return draws ? 1 + drafts : 0; }
@@ -108,8 +114,10 @@ class Runner {
   // The code that stands for the token drawn by the `index`-th Work that draws of the last step
   // that was drawn from, until its number is known.
   static wire::TokenId code_of_drawn(std::int32_t index) { return -1 - index; }
+  static std::int32_t index_of_drawn(wire::TokenId code) { return -1 - code; }
 
-  // Enqueues a step as far as its logits. Tokens of a sequence may be codes of the step before. A
+  // Enqueues a step as far as its logits. Tokens of a sequence may be codes of the step before;
+  // with drafts, where only a Work with a leader may have one, at its first row. A
   // failure leaves nothing enqueued that matters. Requires that draw() followed the last begin(),
   // one Work per sequence, rows within the options, pages for all rows, and fewer than kMaxUnderWay
   // steps under way.

@@ -18,13 +18,16 @@ namespace fathom::engine {
 //
 // Steps are launched before the results of the step before are there, so the last tokens may be
 // `pending`: they are drawn by a step under way and stand in `tokens` as codes
-// (Runner::code_of_drawn). Planning counts them, outputs do not.
+// (Runner::code_of_drawn). Planning counts them, outputs do not. Where that step verifies drafts it
+// may give more tokens, `ahead` at most: until it is collected the sequence is at least as long as
+// it says, and its rows reach at least as far.
 struct Sequence {
   wire::GenerateRequest request;      // its prompt has moved to `tokens`
   std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
   std::int32_t pending = 0;           // of `tokens`
-  std::vector<wire::TokenId> drafts;  // guesses at what follows `tokens`
+  std::int32_t ahead = 0;             // of the last step it was in; of meaning while pending
+  std::vector<wire::TokenId> drafts;  // guesses at what follows the tokens told
   wire::DraftCounts draft_counts;
   std::int32_t computed = 0;        // cache rows that exist or are under way: tokens[0, computed)
   std::int32_t max_new_tokens = 1;  // the request's, shortened to context and pool; >= 1
@@ -52,8 +55,14 @@ struct Sequence {
   bool running() const { return slot >= 0; }
   // Whether its last token is drawn or under way.
   bool drawn_out() const { return generated() >= max_new_tokens; }
-  // Whether what is done to its next logits depends on a token that is pending.
-  bool draws_late() const { return pending > 0 && (matcher != nullptr || adjustments.penalizes()); }
+  // Tokens that the step under way may give beside the pending one.
+  std::int32_t may_follow() const { return pending > 0 ? ahead : 0; }
+  // Whether what is done to its next logits depends on a token that is pending, or on how many will
+  // come of the step under way.
+  bool draws_late() const {
+    return pending > 0 && (matcher != nullptr || adjustments.penalizes() ||
+                           (ahead > 0 && adjustments.forbids(generated())));
+  }
 
   // Without those that are pending.
   std::int32_t told() const { return generated() - pending; }
@@ -65,9 +74,10 @@ struct Sequence {
     ++unpublished;
     if (adjustments.penalizes()) adjustments.add(token);
   }
-  // A draft was right: `token` follows, and the row of the token before it is computed.
+  // A draft was right: `token` follows what was told, and the row of the token before it is
+  // computed.
   void tell_more(wire::TokenId token) {
-    tokens.push_back(token);
+    tokens.insert(tokens.end() - pending, token);
     ++pending;
     ++computed;
     tell(token);

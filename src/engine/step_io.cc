@@ -52,7 +52,7 @@ std::size_t StepInputs::bytes(const RunnerOptions& options) {
   const std::size_t rows = InputArena::bytes_for(options.max_rows);
   const std::size_t logit_rows = InputArena::bytes_for(options.max_logit_rows + 1);
   const std::size_t row_arrays = options.drafts > 0 ? 4 : 3;
-  const std::size_t logit_row_arrays = options.drafts > 0 ? 14 : 10;  // `seed` counts twice
+  const std::size_t logit_row_arrays = options.drafts > 0 ? 18 : 10;  // `seed` counts twice
   return row_arrays * rows + logit_row_arrays * logit_rows +
          InputArena::bytes_for(std::int64_t{options.max_logit_rows} * kMaxAskedLogprobs) +
          2 * InputArena::bytes_for(options.page_table_cells());
@@ -96,7 +96,7 @@ void StepInputs::fill(std::span<const Work> work, const LogitRows& chosen) {
     FATHOM_CHECK(each.first + each.rows - each.drafts <= sequence.known());
     for (std::int32_t i = 0; i < each.rows; ++i) {
       const std::int64_t row = each.first_row + i;
-      ids.host[row] = token_at(sequence, each.first + i);
+      ids.host[row] = each.leader < 0 ? token_at(sequence, each.first + i) : 0;
       positions.host[row] = each.first + i;
       sequences.host[row] = sequence.slot;
     }
@@ -144,10 +144,33 @@ void StepInputs::fill_drafts(std::span<const Work> work, const LogitRows& chosen
     if (!each.draws) continue;
     page_end.host[at] = each.page_end;
     first_draw.host[at++] = drawn - each.draws_of();
+    if (each.leader >= 0) continue;
     std::copy_n(sequence.drafts.begin(), each.drafts, draft.host + drawn - each.draws_of());
   }
   FATHOM_CHECK(drawn == chosen.drawing && at == chosen.drawers);
   for (; at <= drawers; ++at) first_draw.host[at] = drawn++;  // padding draws, too
+}
+
+bool StepInputs::take_followers(InputArena& arena, std::span<const Work> work) {
+  const auto count =
+      std::count_if(work.begin(), work.end(), [](const Work& each) { return each.leader >= 0; });
+  leader = arena.take<std::int32_t>(count);
+  follower_row = arena.take<std::int32_t>(count);
+  follower_draw = arena.take<std::int32_t>(count);
+  follower_rows = arena.take<std::int32_t>(count);
+  std::int64_t at = 0;
+  std::int32_t draw = 0;
+  for (const Work& each : work) {
+    if (each.leader >= 0) {
+      FATHOM_CHECK(each.rows == each.draws_of());
+      leader.host[at] = each.leader;
+      follower_row.host[at] = each.first_row;
+      follower_draw.host[at] = draw;
+      follower_rows.host[at++] = each.rows;
+    }
+    draw += each.draws_of();
+  }
+  return count > 0;
 }
 
 void StepInputs::take_scores(InputArena& arena,
@@ -188,13 +211,16 @@ void StepInputs::take_updates(InputArena& arena, const PageTable& table) {
 Result<StepOutputs> StepOutputs::create(Device& device, const RunnerOptions& options) {
   const auto rows = static_cast<std::size_t>(options.max_logit_rows);
   const std::size_t drafts = static_cast<std::size_t>(options.drafts) * rows;
+  const std::size_t accepted = options.drafts > 0 ? rows : 0;
   constexpr std::size_t kNumbers = 2 + 2 * kMaxTopLogprobs + kMaxAskedLogprobs;  // of a row
-  Result<Buffer> buffer = device.allocate_host((rows * kNumbers + drafts) * sizeof(float));
+  Result<Buffer> buffer =
+      device.allocate_host((rows * kNumbers + drafts + accepted) * sizeof(float));
   FATHOM_RETURN_IF_ERROR(buffer.status());
   StepOutputs outputs;
   outputs.buffer = std::move(buffer).value();
   outputs.draft = static_cast<std::int32_t*>(outputs.buffer.data());
-  outputs.token = outputs.draft + drafts;
+  outputs.accepted = outputs.draft + drafts;
+  outputs.token = outputs.accepted + accepted;
   outputs.logprob = reinterpret_cast<float*>(outputs.token + rows);
   outputs.top_ids = reinterpret_cast<std::int32_t*>(outputs.logprob + rows);
   outputs.top_logprobs = reinterpret_cast<float*>(outputs.top_ids + rows * kMaxTopLogprobs);
@@ -209,18 +235,10 @@ void StepOutputs::read_draws(std::int32_t drafts, std::int64_t drawers, StepResu
     const Work& each = result.work[i];
     if (!each.draws) continue;
     WorkResult& made = result.results[i];
-    std::int32_t right = 0;
-    while (right < each.drafts &&
-           token[draw + right] == each.sequence->drafts[static_cast<std::size_t>(right)]) {
-      ++right;
-    }
+    const std::int32_t right = drafts > 0 ? accepted[drawer] : 0;
     made.tokens.assign(token + draw, token + draw + right + 1);
     draw += each.draws_of();
-    // Those past the pages were made of nothing.
-    const std::int32_t last = each.first + each.rows - 1 - (each.drafts - right);
-    for (std::int32_t k = 0; k < drafts && (k == 0 || last + k < each.page_end); ++k) {
-      made.drafts.push_back(draft[k * drawers + drawer]);
-    }
+    for (std::int32_t k = 0; k < drafts; ++k) made.drafts.push_back(draft[k * drawers + drawer]);
     ++drawer;
   }
 }

@@ -88,6 +88,12 @@ struct StepInputs {
   Input<std::int32_t> page_end;    // [drawers]: positions from here on have no page
   Input<std::int32_t> drawer;      // [drawers]: 0, 1, 2 …
 
+  // Of works that have a leader: ops::AdvanceRowsArgs.
+  Input<std::int32_t> leader;
+  Input<std::int32_t> follower_row;
+  Input<std::int32_t> follower_draw;
+  Input<std::int32_t> follower_rows;
+
   Input<std::int32_t> known_token;  // of the logit rows that do not draw
   Input<std::int32_t> asked;        // [logit rows, asked]
   Input<std::int32_t> cell;         // of the page table, that change
@@ -108,6 +114,8 @@ struct StepInputs {
   void fill(std::span<const Work> work, const LogitRows& chosen);
   void fill_drafts(std::span<const Work> work, const LogitRows& chosen);
   // The arrays after them.
+  // Whether there are any.
+  bool take_followers(InputArena& arena, std::span<const Work> work);
   // Log-probabilities are made of the tokens below `drawable`; the others are taken out here, and
   // StepOutputs::read() tells -infinity for them.
   void take_scores(InputArena& arena,
@@ -120,15 +128,16 @@ struct StepInputs {
 // A step's results on the host.
 struct StepOutputs {
   Buffer buffer;
-  std::int32_t* token = nullptr;  // [logit rows]
-  std::int32_t* draft = nullptr;  // [drafts of a sequence, StepInputs::drawers]
+  std::int32_t* token = nullptr;     // [logit rows]
+  std::int32_t* draft = nullptr;     // [drafts of a sequence, StepInputs::drawers]
+  std::int32_t* accepted = nullptr;  // [StepInputs::drawers], with drafts
   float* logprob = nullptr;
   std::int32_t* top_ids = nullptr;  // [logit rows, top]
   float* top_logprobs = nullptr;
   float* asked_logprobs = nullptr;  // [logit rows, asked]
 
   static Result<StepOutputs> create(Device& device, const RunnerOptions& options);
-  // Tokens and drafts of each work. `drafts`: the most of one; `drawers`: the width of `draft`.
+  // Tokens and drafts of each work. `drafts`: of each; `drawers`: the width of `draft`.
   void read_draws(std::int32_t drafts, std::int64_t drawers, StepResult& result) const;
   // Log-probabilities of logit row `index`, as its request wants them.
   wire::PositionLogprobs read(const Work& work,

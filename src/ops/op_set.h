@@ -40,6 +40,7 @@ class OpSet {
   virtual void sample(Stream& stream, const SampleArgs& args) const = 0;
   virtual void accept_drafts(Stream& stream, const AcceptDraftsArgs& args) const = 0;
   virtual void follow_rows(Stream& stream, const FollowRowsArgs& args) const = 0;
+  virtual void advance_rows(Stream& stream, const AdvanceRowsArgs& args) const = 0;
   virtual void logprobs(Stream& stream, const LogprobsArgs& args) const = 0;
 
   virtual void quantize(Stream& stream, const QuantizeArgs& args) const = 0;

@@ -97,6 +97,7 @@ Status validate(const SampleArgs& args);
 //
 //   accepted[i] = the largest a with drawn[first[i] + r] == draft[first[i] + r] for all r < a
 //   last[i]     = row[first[i] + accepted[i]]
+//   token[i]    = drawn[first[i] + accepted[i]]
 //
 // Requires at least one draw of each sequence, and a draft below 0, which no token is, at its last.
 struct AcceptDraftsArgs {
@@ -106,6 +107,7 @@ struct AcceptDraftsArgs {
   TensorView row;       // [draws] i32: rows of the step
   TensorView accepted;  // [sequences] i32, out
   TensorView last;      // [sequences] i32, out: the last row whose draw is of use
+  TensorView token;     // [sequences] i32, out: that draw
 };
 Status validate(const AcceptDraftsArgs& args);
 
@@ -124,6 +126,32 @@ struct FollowRowsArgs {
   std::int32_t ahead = 1;
 };
 Status validate(const FollowRowsArgs& args);
+
+// Rows of a step that was planned before the drafts of the step before, its leader, were judged. A
+// follower has rows[i] consecutive rows from row[i] on, and as many draws from draw[i] on: the
+// first goes on from the last token of use of its leader's sequence l = leader[i], the others from
+// that sequence's new drafts. They were planned as if no draft had been right.
+//
+//   id[row[i] + j]              = token[l] for j = 0, else drafted[j - 1, l]
+//   position[row[i] + j]       += accepted[l]
+//   drawn_position[draw[i] + j] += accepted[l]
+//   draft[draw[i] + j]          = drafted[j, l] for j < rows[i] - 1; else it stays
+struct AdvanceRowsArgs {
+  // What AcceptDraftsArgs tells of the step before, and what was drafted behind it.
+  TensorView accepted;  // [leaders] i32
+  TensorView token;     // [leaders] i32
+  TensorView drafted;   // [drafts, leaders] i32
+  TensorView leader;    // [followers] i32, each in [0, leaders)
+  TensorView row;       // [followers] i32
+  TensorView draw;      // [followers] i32
+  TensorView rows;      // [followers] i32, each in [1, 1 + drafts]
+
+  TensorView id;              // [rows of the step] i32, in and out
+  TensorView position;        // [rows of the step] i32, in and out
+  TensorView drawn_position;  // [draws] i32, in and out
+  TensorView draft;           // [draws] i32, in and out
+};
+Status validate(const AdvanceRowsArgs& args);
 
 // Log-probabilities of log softmax(logits / temperature), before any filter: of one token a row, of
 // the most probable ones, and of tokens asked for. Greedy rows count as temperature 1. None is

@@ -67,6 +67,7 @@ Status validate(const AcceptDraftsArgs& args) {
   FATHOM_RETURN_IF_ERROR(match(args.row, "row", {&draws}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.accepted, "accepted", {&sequences}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.last, "last", {&sequences}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&sequences}, numbers));
   if (bounds.size() == sequences.size() + 1) return {};
   return invalid_argument("first: has " + std::to_string(bounds.size()) +
                           " numbers, wanted one more than the " + std::to_string(sequences.size()) +
@@ -83,6 +84,26 @@ Status validate(const FollowRowsArgs& args) {
   FATHOM_RETURN_IF_ERROR(match(args.end, "end", {&count}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.next_position, "next_position", {&count}, numbers));
   return match(args.next_sequence, "next_sequence", {&count}, numbers);
+}
+
+Status validate(const AdvanceRowsArgs& args) {
+  OneDType numbers = integers();
+  Dim leaders("leaders");
+  Dim drafts("drafts");
+  Dim followers("followers");
+  Dim rows("rows");
+  Dim draws("draws");
+  FATHOM_RETURN_IF_ERROR(match(args.accepted, "accepted", {&leaders}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.token, "token", {&leaders}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.drafted, "drafted", {&drafts, &leaders}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.leader, "leader", {&followers}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.row, "row", {&followers}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.draw, "draw", {&followers}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.rows, "rows", {&followers}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.id, "id", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.position, "position", {&rows}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.drawn_position, "drawn_position", {&draws}, numbers));
+  return match(args.draft, "draft", {&draws}, numbers);
 }
 
 Status validate(const AdjustLogitsArgs& args) {

@@ -100,6 +100,7 @@ void Planning::check(const SequenceView& sequence) const {
   FATHOM_CHECK(sequence.computed >= 0 && sequence.computed < sequence.known);
   FATHOM_CHECK(sequence.first_logit_row >= 0 && sequence.first_logit_row < sequence.known);
   FATHOM_CHECK(sequence.remaining >= 1);
+  FATHOM_CHECK(sequence.running || !sequence.sits_out);
   FATHOM_CHECK(sequence.drafts >= 0 && sequence.drafts < sequence.remaining);
   FATHOM_CHECK(sequence.drafts <= budget_.max_drafts);
   FATHOM_CHECK(sequence.shared >= 0 && sequence.shared <= sequence.pages);
@@ -150,7 +151,7 @@ void Planning::add(const SequenceView& sequence, const Share& share) {
 
 void Planning::plan_decode() {
   for (const SequenceView* sequence : running_) {
-    if (sequence->computed != sequence->known - 1) continue;
+    if (sequence->sits_out || sequence->computed != sequence->known - 1) continue;
     const std::int32_t drafts = drafts_fit(*sequence) ? sequence->drafts : 0;
     add(*sequence, {1 + drafts, 1 + drafts, drafts});
   }
@@ -183,7 +184,7 @@ Backlog Planning::backlog_of(const SequenceView& sequence, const Share& share) {
 
 void Planning::plan_prompts() {
   for (const SequenceView* sequence : running_) {
-    if (sequence->computed == sequence->known - 1) continue;
+    if (sequence->sits_out || sequence->computed == sequence->known - 1) continue;
     const Share share = share_of(*sequence);
     backlog_ = backlog_ + backlog_of(*sequence, share);
     if (share.rows == 0) continue;
@@ -256,7 +257,9 @@ StepPlan plan_step(const std::vector<SequenceView>& sequences, const Budget& bud
   planning.plan_prompts();
   planning.admit();
   StepPlan plan = planning.take();
-  FATHOM_CHECK(!plan.empty() || sequences.empty());
+  FATHOM_CHECK(!plan.empty() || sequences.empty() ||
+               std::any_of(sequences.begin(), sequences.end(),
+                           [](const SequenceView& each) { return each.sits_out; }));
   return plan;
 }
 

@@ -27,6 +27,7 @@ struct SequenceView {
   std::int32_t first_logit_row = 0;  // rows from this one on need logits; <= known - 1
   std::int32_t drafts = 0;  // guesses at its next tokens, whose rows a decode step would verify;
                             // < remaining
+  bool sits_out = false;    // keeps its pages and has no rows; it runs
 };
 
 // What a step may use. All limits are of this engine, one rank.
@@ -68,9 +69,9 @@ struct StepPlan {
   bool empty() const { return rows.empty(); }
 };
 
-// Plans one step, which is empty only if `sequences` is. These are unfinished requests, ids
-// ascending: all that run, and the oldest of those that wait (waiting ones beyond the oldest
-// max_running cannot change the plan). Takes time in proportion to their number.
+// Plans one step, which is empty only if `sequences` is or one sits out. These are unfinished
+// requests, ids ascending: all that run, and the oldest of those that wait (waiting ones beyond the
+// oldest max_running cannot change the plan). Takes time in proportion to their number.
 //
 // - Pages. A running sequence holds the pages of all its known tokens: those of the prompt from its
 //   admission on, another whenever a generated token needs it. Pages that several hold count once.

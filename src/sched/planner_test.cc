@@ -101,6 +101,22 @@ TEST(PlanStep, DecodeAndPromptRowsShareAStep) {
   EXPECT_THAT(rows_of(plan), ElementsAre(IdRows{1, 1}, IdRows{3, 1}, IdRows{2, 30}, IdRows{4, 7}));
 }
 
+TEST(PlanStep, OneThatSitsOutKeepsItsPagesAndHasNoRows) {
+  Budget budget = roomy();
+  budget.pages = 5;
+  SequenceView older = decoding(1, 8, 10);  // two pages
+  older.sits_out = true;
+  SequenceView younger = decoding(2, 9, 10);  // needs a third
+  younger.pages = 3;
+  StepPlan plan = plan_step({older, younger, waiting(3, 1)}, budget);
+  ASSERT_EQ(plan.rows.size(), 1U);
+  EXPECT_EQ(plan.rows[0].id, 2U);
+  EXPECT_THAT(plan.retract, IsEmpty());
+  // Where nobody else can go on, nobody does.
+  plan = plan_step({older, waiting(3, 14)}, budget);  // four pages
+  EXPECT_TRUE(plan.empty());
+}
+
 TEST(PlanStep, ADecodeRowTakesAPageOnlyWhenItNeedsOne) {
   const StepPlan plan = plan_step({decoding(1, 8), decoding(2, 9)}, roomy());
 

@@ -151,7 +151,11 @@ TEST_P(GpuEngine, GivesTheBitsOfTheEngineOnTheCpu) {
         Schedule{"retractions", true, {1, 3, 24}, 333, few, 0},
         Schedule{"drafts", false, {}, 200, 400, 1},
         Schedule{"drafts, graphs", false, {1, 2, 4, 8, 16}, 512, 400, 1},
-        Schedule{"chains of drafts, graphs, retractions", false, {1, 3, 24}, 333, few, 3}}) {
+        Schedule{"drafts, overlapping", true, {}, 200, 400, 1},
+        Schedule{"drafts, graphs, overlapping", true, {1, 2, 4, 8, 16}, 512, 400, 1},
+        Schedule{"chains of drafts, graphs, retractions", false, {1, 3, 24}, 333, few, 3},
+        Schedule{
+            "chains of drafts, graphs, retractions, overlapping", true, {1, 3, 24}, 333, few, 3}}) {
     SCOPED_TRACE(schedule.name);
     EngineRunnerOptions gpu_options = options();
     gpu_options.engine.overlap = schedule.overlap;

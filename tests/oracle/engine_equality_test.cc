@@ -223,7 +223,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"MicroBf16PrefixesDrafts", "micro-bf16", config::KvCacheDType::kAuto, 1,
                          false, true, cache::Eviction::kLru, 1},
                     Case{"MicroBf16Fp8CacheTwoThreadsPrefixesChains", "micro-bf16",
-                         config::KvCacheDType::kF8E4M3, 2, false, true, cache::Eviction::kLru, 4}),
+                         config::KvCacheDType::kF8E4M3, 2, false, true, cache::Eviction::kLru, 4},
+                    Case{"MicroBf16OverlappingPrefixesDrafts", "micro-bf16",
+                         config::KvCacheDType::kAuto, 1, true, true, cache::Eviction::kLru, 1},
+                    Case{"MicroBf16TwoThreadsOverlappingPrefixesChains", "micro-bf16",
+                         config::KvCacheDType::kAuto, 2, true, true, cache::Eviction::kLru, 4}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace

@@ -37,6 +37,7 @@ struct Case {
   const char* folder;
   config::KvCacheDType kv_cache_dtype;
   std::int32_t drafts;
+  bool overlap;
   std::size_t requests;
 };
 
@@ -223,6 +224,7 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
     crowded.engine.max_running = 12;
     crowded.engine.chunk_tokens = 57;
     crowded.engine.reserve_ratio = 0;
+    crowded.engine.overlap = GetParam().overlap;
     EngineRunner engine(folder_of(GetParam()), crowded);
     const std::vector<wire::TokenOutput> outputs =
         answers(engine, std::span(requests).subspan(first, kPart), /*aborts=*/true);
@@ -329,12 +331,13 @@ TEST_P(SpeculationRows, SamplesOfAPromptThatFillsItsPagesHaveTheirOwnLastPage) {
 INSTANTIATE_TEST_SUITE_P(
     Checkpoints,
     SpeculationRows,
-    testing::Values(Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, 30},
-                    Case{"MicroBf16Fp8Cache", "micro-bf16", config::KvCacheDType::kF8E4M3, 1, 20},
-                    Case{"MicroBf16Chains", "micro-bf16", config::KvCacheDType::kAuto, 3, 20},
-                    Case{"MicroBf16Fp8CacheChains", "micro-bf16", config::KvCacheDType::kF8E4M3, 3,
-                         30},
-                    Case{"SlimFp8Chains", "slim-fp8", config::KvCacheDType::kAuto, 3, 10}),
+    testing::Values(
+        Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false, 30},
+        Case{"MicroBf16Fp8CacheAhead", "micro-bf16", config::KvCacheDType::kF8E4M3, 1, true, 20},
+        Case{"MicroBf16Chains", "micro-bf16", config::KvCacheDType::kAuto, 3, false, 20},
+        Case{"MicroBf16Fp8CacheChainsAhead", "micro-bf16", config::KvCacheDType::kF8E4M3, 3, true,
+             30},
+        Case{"SlimFp8Chains", "slim-fp8", config::KvCacheDType::kAuto, 3, false, 10}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace

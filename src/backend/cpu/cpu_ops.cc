@@ -37,6 +37,9 @@ class CpuOps final : public ops::OpSet {
   void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override {
     cpu::follow_rows(of(s), a);
   }
+  void advance_rows(Stream& s, const ops::AdvanceRowsArgs& a) const override {
+    cpu::advance_rows(of(s), a);
+  }
   void logprobs(Stream& s, const ops::LogprobsArgs& a) const override { cpu::logprobs(of(s), a); }
 
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override { cpu::quantize(of(s), a); }

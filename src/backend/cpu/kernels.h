@@ -20,6 +20,7 @@ void rope(CpuStream& stream, const ops::RopeArgs& args);
 // accept_drafts.cc, adjust_logits.cc, logprobs.cc, sample.cc
 void accept_drafts(CpuStream& stream, const ops::AcceptDraftsArgs& args);
 void follow_rows(CpuStream& stream, const ops::FollowRowsArgs& args);
+void advance_rows(CpuStream& stream, const ops::AdvanceRowsArgs& args);
 void adjust_logits(CpuStream& stream, const ops::AdjustLogitsArgs& args);
 void argmax(CpuStream& stream, const ops::ArgmaxArgs& args);
 void logprobs(CpuStream& stream, const ops::LogprobsArgs& args);

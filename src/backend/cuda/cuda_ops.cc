@@ -77,6 +77,9 @@ class CudaOps final : public ops::OpSet {
   void follow_rows(Stream& s, const ops::FollowRowsArgs& a) const override {
     launch(s, cuda::follow_rows, a, "follow_rows", a.from);
   }
+  void advance_rows(Stream& s, const ops::AdvanceRowsArgs& a) const override {
+    launch(s, cuda::advance_rows, a, "advance_rows", a.leader);
+  }
   void quantize(Stream& s, const ops::QuantizeArgs& a) const override {
     launch(s, cuda::quantize, a, "quantize", a.x);
   }

@@ -85,39 +85,6 @@ __global__ void scatter_kernel(const std::int32_t* index,
   if (i < count) table[index[i]] = values[i];
 }
 
-// A thread a sequence: it has few drafts.
-__global__ void accept_drafts_kernel(const std::int32_t* first,
-                                     const std::int32_t* drawn,
-                                     const std::int32_t* draft,
-                                     const std::int32_t* row,
-                                     std::int32_t* accepted,
-                                     std::int32_t* last,
-                                     int sequences) {
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i >= sequences) return;
-  const int begin = first[i];
-  const int end = first[i + 1] - 1;
-  int at = begin;
-  while (at < end && drawn[at] == draft[at]) ++at;
-  accepted[i] = at - begin;
-  last[i] = row[at];
-}
-
-__global__ void follow_rows_kernel(const std::int32_t* from,
-                                   const std::int32_t* position,
-                                   const std::int32_t* sequence,
-                                   const std::int32_t* end,
-                                   std::int32_t* next_position,
-                                   std::int32_t* next_sequence,
-                                   std::int32_t ahead,
-                                   int count) {
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i >= count) return;
-  const std::int32_t at = position[from[i]];
-  next_position[i] = at >= 0 && at + ahead < end[i] ? at + ahead : -1;
-  next_sequence[i] = sequence[from[i]];
-}
-
 // A block a row: the largest logit, the first that has it and the log of the sum.
 __global__ void __launch_bounds__(kArgmaxThreads)
     argmax_kernel(Rows<const float> logits, std::int32_t* token, float* log_sum, int vocab) {
@@ -216,30 +183,6 @@ void fill_ids(CUstream_st* stream, const ops::FillIdsArgs& args) {
   fill_ids_kernel<<<blocks_for(rows, kThreads), kThreads, 0, stream>>>(
       static_cast<std::int32_t*>(args.ids.data), static_cast<const std::int32_t*>(args.tokens.data),
       static_cast<int>(rows));
-}
-
-void accept_drafts(CUstream_st* stream, const ops::AcceptDraftsArgs& args) {
-  const std::int64_t sequences = args.accepted.shape[0];
-  if (sequences == 0) return;
-  accept_drafts_kernel<<<blocks_for(sequences, kThreads), kThreads, 0, stream>>>(
-      static_cast<const std::int32_t*>(args.first.data),
-      static_cast<const std::int32_t*>(args.drawn.data),
-      static_cast<const std::int32_t*>(args.draft.data),
-      static_cast<const std::int32_t*>(args.row.data),
-      static_cast<std::int32_t*>(args.accepted.data), static_cast<std::int32_t*>(args.last.data),
-      static_cast<int>(sequences));
-}
-
-void follow_rows(CUstream_st* stream, const ops::FollowRowsArgs& args) {
-  const std::int64_t count = args.from.shape[0];
-  if (count == 0) return;
-  follow_rows_kernel<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(
-      static_cast<const std::int32_t*>(args.from.data),
-      static_cast<const std::int32_t*>(args.position.data),
-      static_cast<const std::int32_t*>(args.sequence.data),
-      static_cast<const std::int32_t*>(args.end.data),
-      static_cast<std::int32_t*>(args.next_position.data),
-      static_cast<std::int32_t*>(args.next_sequence.data), args.ahead, static_cast<int>(count));
 }
 
 void scatter(CUstream_st* stream, const ops::ScatterArgs& args) {

@@ -39,6 +39,7 @@ void combine(CUstream_st* stream, const ops::CombineArgs& args);
 void adjust_logits(CUstream_st* stream, const ops::AdjustLogitsArgs& args);
 void accept_drafts(CUstream_st* stream, const ops::AcceptDraftsArgs& args);
 void follow_rows(CUstream_st* stream, const ops::FollowRowsArgs& args);
+void advance_rows(CUstream_st* stream, const ops::AdvanceRowsArgs& args);
 void sample(CUstream_st* stream, const ops::SampleArgs& args);
 void logprobs(CUstream_st* stream, const ops::LogprobsArgs& args);
 

@@ -382,10 +382,12 @@ TEST_F(CudaOps, AcceptedDrafts) {
   Twin row = integers({draws}, random_integers(draws, 5000));
   Twin accepted = poisoned(DType::kI32, {kSequences});
   Twin last = poisoned(DType::kI32, {kSequences});
+  Twin token = poisoned(DType::kI32, {kSequences});
   on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
-    ops.accept_drafts(
-        s, {view(bounds), view(drawn), view(drafts), view(row), view(accepted), view(last)});
+    ops.accept_drafts(s, {view(bounds), view(drawn), view(drafts), view(row), view(accepted),
+                          view(last), view(token)});
   });
+  expect_equal(token, "tokens");
   expect_equal(accepted, "accepted");
   expect_equal(last, "last");
 }
@@ -403,6 +405,45 @@ TEST_F(CudaOps, RowsThatFollow) {
   });
   expect_equal(next_position, "positions");
   expect_equal(next_sequence, "sequences");
+}
+
+TEST_F(CudaOps, RowsThatGoOnFromTheStepBefore) {
+  constexpr std::int64_t kFollowers = 300;
+  constexpr std::int32_t kDrafts = 3;
+  constexpr std::int64_t kLeaders = kFollowers + 10;
+  std::vector<std::int32_t> leader;
+  std::vector<std::int32_t> row;
+  std::vector<std::int32_t> draw;
+  std::vector<std::int32_t> rows;
+  std::int32_t draws = 0;
+  for (std::int32_t i = 0; i < kFollowers; ++i) {
+    leader.push_back((i * 7) % static_cast<std::int32_t>(kLeaders));
+    row.push_back(i * (1 + kDrafts) + 2);
+    draw.push_back(draws);
+    rows.push_back(1 + i % (1 + kDrafts));
+    draws += rows.back();
+  }
+  const std::int64_t all_rows = kFollowers * (1 + kDrafts) + 2;
+  Twin accepted = integers({kLeaders}, random_integers(kLeaders, 1 + kDrafts));
+  Twin token = integers({kLeaders}, random_integers(kLeaders, 1000));
+  Twin drafted = integers({kDrafts, kLeaders}, random_integers(kDrafts * kLeaders, 1000));
+  Twin leaders = integers({kFollowers}, leader);
+  Twin first_row = integers({kFollowers}, row);
+  Twin first_draw = integers({kFollowers}, draw);
+  Twin count = integers({kFollowers}, rows);
+  Twin id = integers({all_rows}, random_integers(all_rows, 1000));
+  Twin position = integers({all_rows}, random_integers(all_rows, 1000));
+  Twin drawn_position = integers({draws}, random_integers(draws, 1000));
+  Twin draft = integers({draws}, random_integers(draws, 1000));
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.advance_rows(s, {view(accepted), view(token), view(drafted), view(leaders), view(first_row),
+                         view(first_draw), view(count), view(id), view(position),
+                         view(drawn_position), view(draft)});
+  });
+  expect_equal(id, "ids");
+  expect_equal(position, "positions");
+  expect_equal(drawn_position, "drawn positions");
+  expect_equal(draft, "drafts");
 }
 
 TEST_F(CudaOps, SelectionOfManyEqualScores) {
