@@ -202,7 +202,9 @@ void bench_steps(const std::string& folder) {
                                    {"GPU, graphs, a step ahead", true, true, true, false, 0},
                                    {"the same, deterministic", true, true, true, true, 0},
                                    {"GPU, graphs, a draft", true, false, true, false, 1},
-                                   {"GPU, graphs, 3 drafts", true, false, true, false, 3}};
+                                   {"the same, a step ahead", true, true, true, false, 1},
+                                   {"GPU, graphs, 3 drafts", true, false, true, false, 3},
+                                   {"the same, a step ahead", true, true, true, false, 3}};
   const Table table({{"fathom-tiny", 26},
                      {"batch", 6},
                      {"step us", 9},
