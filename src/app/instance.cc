@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "api/channel.h"
 #include "api/service.h"
 #include "app/answer_formats.h"
@@ -241,6 +243,12 @@ Status Instance::State::load() {
   options.account.report_interval = plan.monitoring.decode_log_interval;
   options.account.on_report = [this](const engine::StepReport& report) {
     scheduler_log.push(note_of(report, plan.speculation.verified()));
+  };
+  options.on_draft_switch = [](bool on, double gain) {
+    log_info(on ? std::string("Drafts are on again, to see whether they gain time now.")
+                : fmt::format("Drafts are off for a while: with them answers take {:.2f} times as "
+                              "long. --speculative-off-switch never keeps them on.",
+                              1 / gain));
   };
   options.on_phase = [this](const char* phase) { monitor->stalls.engine_phase(phase); };
   auto created = loading_model.create_engine(options);

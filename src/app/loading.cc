@@ -46,6 +46,7 @@ engine::EngineOptions engine_options(const config::InstancePlan& plan) {
   options.drafts = plan.speculation.drafts();
   options.accept_threshold_single = static_cast<float>(plan.speculation.accept_threshold_single);
   options.accept_threshold_acc = static_cast<float>(plan.speculation.accept_threshold_acc);
+  if (plan.speculation.off_switch) options.draft_switch.emplace();
   options.overlap = plan.overlap_schedule;
   options.mask_threads = mask_threads(plan);
   if (plan.graphs.enabled) options.graph_batches = plan.graphs.batches_up_to(options.max_running);

@@ -79,6 +79,7 @@ struct SpeculationPlan {
   // In [0, 1]; below 1 drafts decide themselves (ops::SampleArgs).
   double accept_threshold_single = 1;
   double accept_threshold_acc = 1;
+  bool off_switch = false;  // drafts are off while they cost more than they save
 };
 
 struct ExchangePlan {

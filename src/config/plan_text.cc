@@ -259,6 +259,7 @@ Json plan_json(const InstancePlan& plan) {
               .add("verify_tokens", plan.speculation.verify_tokens)
               .add("accept_threshold_single", plan.speculation.accept_threshold_single)
               .add("accept_threshold_acc", plan.speculation.accept_threshold_acc)
+              .add("off_switch", plan.speculation.off_switch)
               .take());
   all.put("exchange", Part()
                           .add("backend", plan.exchange.backend)

@@ -200,6 +200,9 @@ Status apply_speculation(Resolution& r) {
   plan.draft_tokens = r.narrow("speculative_num_draft_tokens");
   plan.accept_threshold_single = flags.number("speculative_accept_threshold_single");
   plan.accept_threshold_acc = flags.number("speculative_accept_threshold_acc");
+  // Where drafts have a say in answers, times must not have one in drafts.
+  const bool lossless = plan.accept_threshold_single >= 1 && plan.accept_threshold_acc >= 1;
+  plan.off_switch = flags.text("speculative_off_switch") == "auto" && lossless && !r.on_gpu();
   return {};
 }
 

@@ -396,6 +396,17 @@ TEST(Speculation, FillsInWhatIsMissing) {
                    .flags.is_on("enable_mixed_chunk"));
 }
 
+TEST(Speculation, IsSwitchedOffWhereItLosesOnACpuAlone) {
+  const std::string eagle = "--speculative-algorithm EAGLE ";
+  EXPECT_TRUE(resolved(eagle + "--device cpu").plan.speculation.off_switch);
+  EXPECT_FALSE(
+      resolved(eagle + "--device cpu --speculative-off-switch never").plan.speculation.off_switch);
+  EXPECT_FALSE(resolved(eagle + "--device cpu --speculative-accept-threshold-acc 0.9")
+                   .plan.speculation.off_switch);
+  EXPECT_FALSE(resolved(eagle).plan.speculation.off_switch);
+  EXPECT_FALSE(resolved("--device cpu").plan.speculation.off_switch);
+}
+
 TEST(Speculation, SaysThatLowThresholdsChangeAnswers) {
   const Resolved exact = resolved("--speculative-algorithm EAGLE");
   EXPECT_EQ(exact.plan.speculation.accept_threshold_single, 1);

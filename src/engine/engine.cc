@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "config/kv_layout.h"
 #include "engine/admission.h"
 #include "engine/engine_state.h"
@@ -28,6 +29,7 @@ std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& opt
 
 Result<bool> Engine::State::launch() {
   at("plan a step");
+  if (draft_switch) step_began_ns = now_ns();
   sched::StepPlan step_plan = plan();
   if (!step_plan.retract.empty() && options.drafts > 0 && runner->under_way() > 0) {
     // Perhaps they only might have been too long for the pool; and what is retracted has no
@@ -41,7 +43,7 @@ Result<bool> Engine::State::launch() {
   const std::vector<Work> work = apply(step_plan);
   adjust_reserve(step_plan, work);
   at("launch a step");
-  FATHOM_RETURN_IF_ERROR(runner->begin(work));
+  FATHOM_RETURN_IF_ERROR(runner->begin(work, chooses_drafting(step_plan)));
   const bool late = std::any_of(work.begin(), work.end(), [](const Work& each) {
     return each.draws && each.sequence->draws_late();
   });
@@ -62,6 +64,7 @@ Status Engine::State::collect() {
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
   ++load.steps;
+  if (draft_switch) time_step(*step);
   for (std::size_t i = 0; i < step->work.size(); ++i) {
     record(step->work[i], std::move(step->results[i]));
   }
@@ -128,11 +131,18 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                        {},
                                        StepAccount(options.account),
                                        {},
+                                       false,
+                                       0,
+                                       {},
                                        {},
                                        {},
                                        {},
                                        {},
                                        {}});
+  if (options.drafts > 0 && options.draft_switch) {
+    FATHOM_CHECK(!options.overlap && options.graph_batches.empty() && device.uses_host_memory());
+    state->draft_switch.emplace(*options.draft_switch);
+  }
   for (std::int32_t slot = state->options.max_running; slot-- > 0;) {
     state->free_slots.push_back(slot);
   }
@@ -146,6 +156,10 @@ Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
 Status Engine::capture_graphs() { return state_->runner->capture_graphs(); }
+
+bool Engine::lacks_draft_rows(cache::PageId page) const {
+  return state_->pages.lacks_draft_rows(page);
+}
 
 std::vector<cache::PageId> Engine::found_pages(const std::string& cache_namespace,
                                                std::span<const wire::TokenId> tokens) const {

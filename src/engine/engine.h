@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "grammar/compiler.h"
 #include "model/model.h"
 #include "ops/op_set.h"
+#include "sched/draft_switch.h"
 #include "sched/order.h"
 #include "tensor/device.h"
 #include "wire/engine_link.h"
@@ -41,6 +43,12 @@ struct EngineOptions {
   // probability says (ops::SampleArgs). Greedy answers stay as they are.
   float accept_threshold_single = 1;
   float accept_threshold_acc = 1;
+  // Turns drafts off while they cost more than they give. Not with `overlap` or graphs, on a device
+  // that computes what it is given at once: steps are timed.
+  std::optional<sched::DraftSwitchOptions> draft_switch;
+  // Called on the engine's thread when that changes, with the gain that was seen
+  // (sched::DraftSwitch); must not wait. Null: nobody is told.
+  std::function<void(bool on, double gain)> on_draft_switch;
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it. With drafts not in the expanded attention form.
   bool overlap = false;
@@ -100,10 +108,11 @@ class Engine {
   // Called once; the calling thread is the engine's thread.
   Status run(wire::EnginePort& port);
 
-  // For tests: the pages in which what `tokens` led to can be found, from the first on. Not while
-  // run() goes on.
+  // For tests: the pages in which what `tokens` led to can be found, from the first on, and whether
+  // one of them lacks rows of the draft layer. Not while run() goes on.
   std::vector<cache::PageId> found_pages(const std::string& cache_namespace,
                                          std::span<const wire::TokenId> tokens) const;
+  bool lacks_draft_rows(cache::PageId page) const;
 
  private:
   struct State;

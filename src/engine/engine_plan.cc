@@ -85,7 +85,7 @@ sched::SequenceView Engine::State::view_of(const Sequence& sequence) const {
   // A step under way makes as many as there may be.
   const std::int32_t drafts =
       sequence.pending > 0 ? options.drafts : static_cast<std::int32_t>(sequence.drafts.size());
-  view.drafts = std::min(drafts, view.remaining - 1);
+  view.drafts = verifies && sequence.drafted() ? std::min(drafts, view.remaining - 1) : 0;
   return view;
 }
 
@@ -112,6 +112,7 @@ sched::StepPlan Engine::State::plan() {
     if (claim.running) running.push_back(sequences.at(claim.id).get());
   }
   pages.count_shared(running, shared);
+  verifies = options.drafts > 0 && (!draft_switch || draft_switch->verifies(decoding_alone()));
   views.clear();
   planned.clear();
   found.clear();
@@ -167,6 +168,49 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
     work.push_back(std::move(each));
   }
   return work;
+}
+
+std::int32_t Engine::State::decoding_alone() const {
+  const bool alone =
+      running.size() == claims.size() &&
+      std::all_of(running.begin(), running.end(), [](const Sequence* sequence) {
+        return sequence->computed == sequence->known() - 1 && sequence->generated() > 0;
+      });
+  return alone ? static_cast<std::int32_t>(running.size()) : 0;
+}
+
+bool Engine::State::chooses_drafting(const sched::StepPlan& plan) {
+  if (options.drafts == 0) return false;
+  const bool drafting = (!draft_switch || draft_switch->on()) &&
+                        std::any_of(plan.rows.begin(), plan.rows.end(), [this](const auto& rows) {
+                          return planned[rows.id]->drafted();
+                        });
+  for (const sched::PlannedRows& rows : plan.rows) {
+    std::int32_t& from = planned[rows.id]->undrafted_from;
+    if (!drafting) from = std::min(from, rows.first);
+  }
+  return drafting;
+}
+
+void Engine::State::time_step(const StepResult& step) {
+  sched::TimedStep timed;
+  for (std::size_t i = 0; i < step.work.size(); ++i) {
+    const Work& each = step.work[i];
+    timed.rows += each.rows;
+    if (!each.decodes) {
+      timed.prompt_rows += each.rows;
+      continue;
+    }
+    ++timed.decoding;
+    if (each.drafts > 0) ++timed.drafting;
+    timed.tokens += static_cast<std::int32_t>(step.results[i].tokens.size());
+  }
+  timed.seconds = static_cast<double>(now_ns() - step_began_ns) * 1e-9;
+  timed.draft_seconds = step.draft_seconds;
+  const bool before = draft_switch->on();
+  draft_switch->add(timed);
+  if (draft_switch->on() == before || !options.on_draft_switch) return;
+  options.on_draft_switch(!before, draft_switch->gain());
 }
 
 void Engine::State::start(Sequence& sequence, const SequencePages::Found& its) {

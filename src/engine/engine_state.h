@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "config/model_config.h"
@@ -13,6 +14,7 @@
 #include "engine/sequence.h"
 #include "engine/sequence_pages.h"
 #include "engine/step_account.h"
+#include "sched/draft_switch.h"
 #include "sched/order.h"
 #include "sched/planner.h"
 #include "sched/reserve.h"
@@ -36,6 +38,9 @@ struct Engine::State {
   std::vector<wire::TokenOutput> outputs;  // of the current round
   wire::EngineLoad load;
   StepAccount account;
+  std::optional<sched::DraftSwitch> draft_switch;
+  bool verifies = false;           // the step that is planned: drafts
+  std::int64_t step_began_ns = 0;  // for the switch
   // Used again by every step.
   std::vector<sched::Claim> claims;
   std::vector<sched::SequenceView> views;
@@ -71,6 +76,13 @@ struct Engine::State {
   bool comes_after(const Sequence& sequence, std::int32_t found_pages, std::int32_t rows) const;
   std::vector<Work> apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
+  // How many answers go on, if nothing else is to be done; else 0.
+  std::int32_t decoding_alone() const;
+  // Whether the draft layer runs in a step whose plan has been applied. Where it does not its rows
+  // are missing from here on.
+  bool chooses_drafting(const sched::StepPlan& plan);
+  // Tells the switch what became of a step.
+  void time_step(const StepResult& step);
   // Tells the reserve what a plan that has been applied means for it.
   void adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work);
   void count_grammars();

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "config/kv_layout.h"
 #include "engine/adjust_io.h"
 #include "engine/drafter.h"
@@ -27,6 +28,8 @@ struct Slot {
   LogitRows chosen;
   std::int64_t drawers = 0;  // works that draw; of a graph, as many as it has
   bool graph = false;        // whether it ran as one
+  bool drafts = false;       // whether the draft layer ran
+  std::int64_t draft_ns = 0;
 };
 
 // A captured step of some requests that decode: the model as far as its logits, and what the draft
@@ -248,7 +251,7 @@ void Runner::State::download_results(const Slot& slot) {
   const StepOutputs& to = slot.outputs;
   const std::int64_t rows = chosen.count();
   download(drawn, to.token, chosen.scored ? rows : chosen.drawing);
-  if (drafter) {
+  if (slot.drafts) {
     download(drafter->drafted(), to.draft, options.drafts * slot.drawers);
     download(drafter->accepted(), to.accepted, slot.drawers);
   }
@@ -410,20 +413,20 @@ void Runner::update_pages(const Sequence& sequence, std::size_t from) {
   }
 }
 
-Status Runner::begin(std::vector<Work> work) {
+Status Runner::begin(std::vector<Work> work, bool drafts) {
   State& state = *state_;
   FATHOM_CHECK(state.under_way < kMaxUnderWay && !state.begun);
   Slot& slot = state.slots[state.next_slot];
   slot.work = std::move(work);
   const GraphPair* const pair = state.graphs_for(slot.work);
   slot.graph = pair != nullptr;
-  const bool drafts = state.options.drafts > 0;
+  slot.drafts = drafts && state.drafter != nullptr;
   const State::Extent extent =
       state.lay_rows(slot.work, pair != nullptr ? 1 + state.options.drafts : 0);
   choose_logit_rows(slot.work, state.drawable(), slot.chosen);
   const LogitRows& chosen = slot.chosen;
   FATHOM_CHECK(chosen.count() <= state.options.max_logit_rows);
-  StepInputs::Sizes sizes{extent.rows, chosen.count(), chosen.drawers, drafts};
+  StepInputs::Sizes sizes{extent.rows, chosen.count(), chosen.drawers, state.drafter != nullptr};
   if (pair != nullptr) {
     sizes.rows = std::int64_t{pair->batch} * (1 + state.options.drafts);
     sizes.logit_rows = sizes.rows;
@@ -434,8 +437,8 @@ Status Runner::begin(std::vector<Work> work) {
   state.arena.begin(slot.inputs);
   StepInputs inputs = StepInputs::lay_out(state.arena, sizes);
   inputs.fill(slot.work, chosen);
-  if (drafts) inputs.fill_drafts(slot.work, chosen);
-  const bool follows = drafts && inputs.take_followers(state.arena, slot.work);
+  if (state.drafter) inputs.fill_drafts(slot.work, chosen);
+  const bool follows = state.drafter && inputs.take_followers(state.arena, slot.work);
   if (chosen.scored) inputs.take_scores(state.arena, slot.work, chosen, state.drawable());
   inputs.take_updates(state.arena, state.table);
   state.arena.upload(*state.stream);
@@ -469,9 +472,10 @@ void Runner::draw() {
   state.adjust(slot, logits);
   state.sample(inputs, logits, slot.chosen.drawing);
   if (slot.chosen.scored) state.score(inputs, slot.chosen, logits);
+  const std::int64_t drafts_begin = now_ns();
   if (begun.graph != nullptr && begun.graph->draft_graph != nullptr) {
     begun.graph->draft_graph->launch(*state.stream);
-  } else if (state.drafter) {
+  } else if (slot.drafts) {
     model::Batch batch = state.batch_of(inputs, begun.max_position);
     batch.segments = state.segments;
     const Status drafted =
@@ -479,6 +483,7 @@ void Runner::draw() {
     // It has the same rows as the model's part, which fitted.
     FATHOM_CHECK_MSG(drafted.ok(), drafted.message());
   }
+  slot.draft_ns = now_ns() - drafts_begin;
   state.download_results(slot);
   slot.done->record(*state.stream);
   state.next_slot = (state.next_slot + 1) % kMaxUnderWay;
@@ -499,7 +504,8 @@ Result<StepResult> Runner::collect() {
   result.work = std::move(slot.work);
   result.results.resize(result.work.size());
   const LogitRows& chosen = slot.chosen;
-  slot.outputs.read_draws(state.options.drafts, slot.drawers, result);
+  slot.outputs.read_draws(slot.drafts ? state.options.drafts : 0, slot.drawers, result);
+  result.draft_seconds = static_cast<double>(slot.draft_ns) * 1e-9;
   if (state.drafter && state.under_way > 0) {
     state.settle_followers(result, state.last_slot());
   } else if (state.drafter && state.begun) {

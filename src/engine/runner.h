@@ -77,6 +77,8 @@ struct WorkResult {
 };
 
 struct StepResult {
+  // Of the draft layer, where the device computes what it is given at once.
+  double draft_seconds = 0;
   std::vector<Work> work;
   std::vector<WorkResult> results;  // in the same order
 };
@@ -121,7 +123,8 @@ class Runner {
   // failure leaves nothing enqueued that matters. Requires that draw() followed the last begin(),
   // one Work per sequence, rows within the options, pages for all rows, and fewer than kMaxUnderWay
   // steps under way.
-  Status begin(std::vector<Work> work);
+  // `drafts`: whether the draft layer runs; else no Work may have drafts, and there are no graphs.
+  Status begin(std::vector<Work> work, bool drafts = true);
   // Enqueues the rest of the step that was begun: what is done to its logits, the draws, the
   // log-probabilities, the draft layer. The step before may have been collected since; where an
   // answer's tokens have a say in its next (Sequence::draws_late) it must have been. Sequences that

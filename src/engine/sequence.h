@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -22,6 +23,8 @@ namespace fathom::engine {
 // may give more tokens, `ahead` at most: until it is collected the sequence is at least as long as
 // it says, and its rows reach at least as far.
 struct Sequence {
+  static constexpr std::int32_t kNever = std::numeric_limits<std::int32_t>::max();
+
   wire::GenerateRequest request;      // its prompt has moved to `tokens`
   std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
@@ -29,6 +32,7 @@ struct Sequence {
   std::int32_t ahead = 0;             // of the last step it was in; of meaning while pending
   std::vector<wire::TokenId> drafts;  // guesses at what follows the tokens told
   wire::DraftCounts draft_counts;
+  std::int32_t undrafted_from = kNever;  // the draft layer has no rows from this one on
   std::int32_t computed = 0;        // cache rows that exist or are under way: tokens[0, computed)
   std::int32_t max_new_tokens = 1;  // the request's, shortened to context and pool; >= 1
   std::int32_t scored = 0;          // prompt rows whose log-probabilities were asked for
@@ -63,6 +67,9 @@ struct Sequence {
     return pending > 0 && (matcher != nullptr || adjustments.penalizes() ||
                            (ahead > 0 && adjustments.forbids(generated())));
   }
+
+  // Whether the draft layer has all of its rows, so that it can go on.
+  bool drafted() const { return undrafted_from == kNever; }
 
   // Without those that are pending.
   std::int32_t told() const { return generated() - pending; }

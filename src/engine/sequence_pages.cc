@@ -9,7 +9,9 @@ namespace fathom::engine {
 
 SequencePages::SequencePages(std::int32_t pages,
                              const std::optional<cache::RadixIndex::Options>& index)
-    : pool_(pages), marks_(static_cast<std::size_t>(pages)) {
+    : pool_(pages),
+      lacks_draft_rows_(static_cast<std::size_t>(pages)),
+      marks_(static_cast<std::size_t>(pages)) {
   if (index) index_ = std::make_unique<cache::RadixIndex>(pool_, *index);
 }
 
@@ -37,6 +39,7 @@ std::int32_t SequencePages::found_rows(const Sequence& sequence, std::int32_t ro
 void SequencePages::admit(Sequence& sequence, const Found& found) {
   FATHOM_CHECK(sequence.pages.empty() && sequence.computed == 0);
   changed_ = true;
+  sequence.undrafted_from = Sequence::kNever;
   if (index_ == nullptr) return;
   if (found.node == cache::RadixIndex::kNone) {
     sequence.node = index_->lock_root(sequence.request.cache_namespace);
@@ -48,6 +51,12 @@ void SequencePages::admit(Sequence& sequence, const Found& found) {
   sequence.pages = found.pages;
   sequence.indexed = static_cast<std::int32_t>(found.pages.size());
   sequence.computed = sequence.indexed * config::kPageTokens;
+  for (std::int32_t i = 0; i < sequence.indexed; ++i) note_draft_rows(sequence, i);
+}
+
+void SequencePages::note_draft_rows(Sequence& sequence, std::int32_t place) const {
+  if (!lacks_draft_rows(sequence.pages[static_cast<std::size_t>(place)])) return;
+  sequence.undrafted_from = std::min(sequence.undrafted_from, place * config::kPageTokens);
 }
 
 void SequencePages::grow(Sequence& sequence, std::int32_t count) {
@@ -75,6 +84,11 @@ std::size_t SequencePages::offer(Sequence& sequence, std::int32_t tokens) {
       std::span(sequence.tokens)
           .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
       std::span(sequence.pages).subspan(done, static_cast<std::size_t>(whole - sequence.indexed)));
+  for (std::int32_t place = sequence.indexed; place < sequence.indexed + inserted.pages; ++place) {
+    const cache::PageId page = sequence.pages[static_cast<std::size_t>(place)];
+    lacks_draft_rows_[static_cast<std::size_t>(page)] =
+        (place + 1) * config::kPageTokens > sequence.undrafted_from;
+  }
   for (const auto& duplicate : inserted.duplicates) {
     const std::size_t place = done + static_cast<std::size_t>(duplicate.place);
     // A step under way may still read the page that is given up. Whoever gets it next writes in a
@@ -82,6 +96,7 @@ std::size_t SequencePages::offer(Sequence& sequence, std::int32_t tokens) {
     pool_.hold({&duplicate.kept, 1});
     pool_.release({&sequence.pages[place], 1});
     sequence.pages[place] = duplicate.kept;
+    note_draft_rows(sequence, static_cast<std::int32_t>(place));
     first_changed = std::min(first_changed, place);
   }
   sequence.node = inserted.node;

@@ -21,6 +21,9 @@ namespace fathom::engine {
 //
 // A page may be found as soon as the step that fills it is launched: steps run in order.
 //
+// A page may lack the draft layer's rows, as that layer does not always run; who finds one goes on
+// without drafts (Sequence::undrafted_from).
+//
 // Threads: the engine's thread alone.
 class SequencePages {
  public:
@@ -56,6 +59,11 @@ class SequencePages {
   // How many of the pages found any of the sequences of that call hold.
   std::int32_t held_of(const Found& found) const;
 
+  // Whether a page that can be found lacks rows of the draft layer.
+  bool lacks_draft_rows(cache::PageId page) const {
+    return lacks_draft_rows_[static_cast<std::size_t>(page)];
+  }
+
   // Forgets what can be found and nobody holds.
   void forget();
 
@@ -69,11 +77,14 @@ class SequencePages {
 
  private:
   static std::span<const wire::TokenId> key_of(const Sequence& sequence, std::int32_t rows);
+  // Page number `place` of the sequence is one of the prefix cache's.
+  void note_draft_rows(Sequence& sequence, std::int32_t place) const;
   std::int32_t marked(std::span<const cache::PageId> pages) const;
 
   cache::PagePool pool_;
   std::unique_ptr<cache::RadixIndex> index_;  // null: there is none
   std::int64_t evicted_ = 0;
+  std::vector<bool> lacks_draft_rows_;  // [capacity], of pages in the prefix cache
   // Pages of the prefix cache that sequences hold, as of the last count.
   std::vector<std::int64_t> marks_;  // [capacity]: epoch_ where one does
   std::int64_t epoch_ = 0;

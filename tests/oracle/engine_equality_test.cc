@@ -32,6 +32,7 @@ struct Case {
   bool prefix_cache;
   cache::Eviction eviction;
   std::int32_t drafts;
+  bool switches = false;  // drafts are turned off and on again and again
 };
 
 constexpr std::int32_t kVocab = 512;
@@ -125,6 +126,9 @@ class EngineEquality : public testing::TestWithParam<Case> {
     options.engine.prefix_cache = crowded && GetParam().prefix_cache;
     options.engine.eviction = GetParam().eviction;
     options.engine.drafts = crowded ? GetParam().drafts : 0;
+    if (GetParam().switches) {
+      options.engine.draft_switch = {.window = 4, .retry = 30, .max_retry = 30, .least_gain = 1000};
+    }
     return options;
   }
   static std::string folder() { return std::string(FATHOM_TEST_DATA "/") + GetParam().folder; }
@@ -224,6 +228,9 @@ INSTANTIATE_TEST_SUITE_P(
                          false, true, cache::Eviction::kLru, 1},
                     Case{"MicroBf16Fp8CacheTwoThreadsPrefixesChains", "micro-bf16",
                          config::KvCacheDType::kF8E4M3, 2, false, true, cache::Eviction::kLru, 4},
+                    Case{"MicroBf16PrefixesDraftsOffAndOn", "micro-bf16",
+                         config::KvCacheDType::kAuto, 1, false, true, cache::Eviction::kLru, 1,
+                         true},
                     Case{"MicroBf16OverlappingPrefixesDrafts", "micro-bf16",
                          config::KvCacheDType::kAuto, 1, true, true, cache::Eviction::kLru, 1},
                     Case{"MicroBf16TwoThreadsOverlappingPrefixesChains", "micro-bf16",

@@ -38,6 +38,7 @@ struct Case {
   config::KvCacheDType kv_cache_dtype;
   std::int32_t drafts;
   bool overlap;
+  bool switches;  // drafts are turned off and on again and again
   std::size_t requests;
 };
 
@@ -178,6 +179,7 @@ std::vector<wire::TokenOutput> answers(EngineRunner& engine,
 // What the schedules were like.
 struct Seen {
   std::size_t pages = 0;
+  std::size_t lacking = 0;  // of them, without draft rows
   int retractions = 0;
   std::int64_t cached = 0;
   wire::DraftCounts drafts;
@@ -225,6 +227,9 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
     crowded.engine.chunk_tokens = 57;
     crowded.engine.reserve_ratio = 0;
     crowded.engine.overlap = GetParam().overlap;
+    if (GetParam().switches) {
+      crowded.engine.draft_switch = {.window = 3, .retry = 20, .max_retry = 20, .least_gain = 1000};
+    }
     EngineRunner engine(folder_of(GetParam()), crowded);
     const std::vector<wire::TokenOutput> outputs =
         answers(engine, std::span(requests).subspan(first, kPart), /*aborts=*/true);
@@ -242,7 +247,9 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
       const Rows in_one_pass = one_pass.rows(whole);
       for (std::size_t page = 0; page < found.size(); ++page) {
         expect_equal_page(rows, {plain.store(), plain_pages}, page, 0, main_layers);
-        expect_equal_page(rows, in_one_pass, page, 0, main_layers + 1);
+        const bool lacks = engine.lacks_draft_rows(found[page]);
+        if (lacks) ++seen.lacking;
+        expect_equal_page(rows, in_one_pass, page, 0, main_layers + (lacks ? 0 : 1));
       }
     }
   }
@@ -250,9 +257,12 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
   RecordProperty("drafts", std::to_string(seen.drafts.drafts));
   RecordProperty("accepted", std::to_string(seen.drafts.accepted));
   RecordProperty("retractions", seen.retractions);
+  RecordProperty("pages without draft rows", static_cast<int>(seen.lacking));
   RecordProperty("cached", std::to_string(seen.cached));
   // The schedule was what the test is about.
   EXPECT_GT(seen.pages, count / 2);
+  EXPECT_EQ(seen.lacking > 0, GetParam().switches);
+  EXPECT_LT(seen.lacking, seen.pages);
   EXPECT_GT(seen.drafts.accepted, seen.drafts.drafts / 20);
   EXPECT_GT(seen.drafts.accepted, std::ssize(requests));
   EXPECT_GE(seen.retractions, count >= 20 ? 1 : 0);
@@ -332,12 +342,14 @@ INSTANTIATE_TEST_SUITE_P(
     Checkpoints,
     SpeculationRows,
     testing::Values(
-        Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false, 30},
-        Case{"MicroBf16Fp8CacheAhead", "micro-bf16", config::KvCacheDType::kF8E4M3, 1, true, 20},
-        Case{"MicroBf16Chains", "micro-bf16", config::KvCacheDType::kAuto, 3, false, 20},
+        Case{"MicroBf16", "micro-bf16", config::KvCacheDType::kAuto, 1, false, false, 30},
+        Case{"MicroBf16Fp8CacheAhead", "micro-bf16", config::KvCacheDType::kF8E4M3, 1, true, false,
+             20},
+        Case{"MicroBf16Chains", "micro-bf16", config::KvCacheDType::kAuto, 3, false, false, 20},
         Case{"MicroBf16Fp8CacheChainsAhead", "micro-bf16", config::KvCacheDType::kF8E4M3, 3, true,
-             30},
-        Case{"SlimFp8Chains", "slim-fp8", config::KvCacheDType::kAuto, 3, false, 10}),
+             false, 30},
+        Case{"MicroBf16OffAndOn", "micro-bf16", config::KvCacheDType::kAuto, 1, false, true, 30},
+        Case{"SlimFp8Chains", "slim-fp8", config::KvCacheDType::kAuto, 3, false, false, 10}),
     [](const auto& each) { return each.param.name; });
 
 }  // namespace

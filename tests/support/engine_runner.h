@@ -67,6 +67,7 @@ class EngineRunner {
                                          const std::string& cache_namespace = "") const {
     return engine_->found_pages(cache_namespace, tokens);
   }
+  bool lacks_draft_rows(cache::PageId page) const { return engine_->lacks_draft_rows(page); }
   const cache::KvStore& store() const { return *store_; }
 
   const config::ModelConfig& config() const { return config_; }

@@ -173,7 +173,9 @@ std::int64_t ServerProcess::memory_bytes(const std::string& name) const {
 }
 
 std::string ServerProcess::log() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  // What it wrote last may still be in the pipe.
+  if (reaped_) came_.wait_for(lock, std::chrono::seconds(10), [this] { return log_ended_; });
   std::string all;
   for (const std::string& line : lines_) all += line + "\n";
   return all;

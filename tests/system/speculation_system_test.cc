@@ -19,7 +19,8 @@ using testing::HasSubstr;
 
 const std::vector<std::string> kOneDraft{
     "--speculative-algorithm",  "EAGLE", "--speculative-num-steps",        "1",
-    "--speculative-eagle-topk", "1",     "--speculative-num-draft-tokens", "2"};
+    "--speculative-eagle-topk", "1",     "--speculative-num-draft-tokens", "2",
+    "--speculative-off-switch", "never"};
 
 std::vector<std::string> with(std::vector<std::string> args, const std::vector<std::string>& more) {
   args.insert(args.end(), more.begin(), more.end());

@@ -34,7 +34,8 @@ start_server() {
   "$program" launch_server --port "$1" --random-seed 1 \
     --reasoning-parser auto --tool-call-parser auto \
     --speculative-algorithm EAGLE --speculative-num-steps 1 --speculative-eagle-topk 1 \
-    --speculative-num-draft-tokens 2 --decode-log-interval 10 >"$log" 2>&1 &
+    --speculative-num-draft-tokens 2 --speculative-off-switch never \
+    --decode-log-interval 10 >"$log" 2>&1 &
   server=$!
   until grep -q "ready to roll" "$log"; do
     if ! kill -0 "$server" 2>/dev/null; then

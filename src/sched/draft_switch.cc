@@ -1,0 +1,115 @@
+#include "sched/draft_switch.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+
+namespace fathom::sched {
+
+namespace {
+
+// Times of steps that verify nothing: fewer tell nothing yet.
+constexpr std::size_t kFewPlain = 3;
+constexpr std::int64_t kTrialEvery = 64;
+constexpr std::int64_t kFirstTrialsEvery = 4;  // until there are enough
+// A try whose steps do not count, as older answers go on without drafts, ends after so many
+// windows.
+constexpr std::int64_t kLongestTry = 4;
+
+}  // namespace
+
+void DraftSwitch::Times::add(double seconds) {
+  seconds_[next_] = seconds;
+  next_ = (next_ + 1) % kKept;
+  count_ = std::min(count_ + 1, kKept);
+}
+
+double DraftSwitch::Times::median() const {
+  FATHOM_CHECK(count_ > 0);
+  std::array<double, kKept> sorted = seconds_;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(count_ / 2);
+  std::nth_element(sorted.begin(), middle, sorted.begin() + static_cast<std::ptrdiff_t>(count_));
+  return *middle;
+}
+
+std::size_t DraftSwitch::size_of(std::int32_t decoding) {
+  return std::bit_width(static_cast<std::uint32_t>(decoding)) - 1U;
+}
+
+bool DraftSwitch::verifies(std::int32_t decoding) const {
+  if (!on_ || decoding < 1) return on_;
+  const BatchSize& size = sizes_[size_of(decoding)];
+  return size.since_plain < (size.plain.count() < kFewPlain ? kFirstTrialsEvery : kTrialEvery);
+}
+
+void DraftSwitch::add(const TimedStep& step) {
+  if (on_ && step.prompt_rows > 0) {
+    prompt_seconds_ += step.draft_seconds * step.prompt_rows / step.rows;
+  }
+  if (step.decoding == 0) return;
+  ++decoded_;
+  if (step.prompt_rows == 0) count(step, sizes_[size_of(step.decoding)]);
+  if (!on_) {
+    if (decoded_ >= retry_) {
+      turn(true);
+      trying_ = true;
+    }
+  } else if (counted_ >= options_.window) {
+    judge();
+  } else if (trying_ && decoded_ >= kLongestTry * options_.window) {
+    turn(false);
+  }
+}
+
+void DraftSwitch::count(const TimedStep& step, BatchSize& size) {
+  if (step.drafting == 0) {
+    size.plain.add(step.seconds - step.draft_seconds);
+    size.since_plain = 0;
+    return;
+  }
+  ++size.since_plain;
+  if (!on_ || step.drafting < step.decoding) return;
+  size.drafting.add(step.seconds);
+  ++size.steps;
+  size.answers += step.decoding;
+  size.tokens += step.tokens;
+  ++counted_;
+}
+
+void DraftSwitch::judge() {
+  double without = 0;
+  double with = 0;
+  for (const BatchSize& size : sizes_) {
+    if (size.steps == 0 || size.plain.count() < kFewPlain) continue;
+    const double steps = static_cast<double>(size.steps);
+    const double tokens = static_cast<double>(size.tokens) / static_cast<double>(size.answers);
+    without += steps * tokens * size.plain.median();
+    with += steps * size.drafting.median();
+  }
+  if (with > 0) {
+    gain_ = without / (with + prompt_seconds_);
+    if (gain_ < options_.least_gain) {
+      retry_ = trying_ ? std::min(2 * retry_, options_.max_retry) : options_.retry;
+      turn(false);
+      return;
+    }
+    retry_ = options_.retry;
+  }
+  turn(true);
+}
+
+void DraftSwitch::turn(bool on) {
+  on_ = on;
+  trying_ = false;
+  prompt_seconds_ = 0;
+  counted_ = 0;
+  decoded_ = 0;
+  for (BatchSize& size : sizes_) {
+    size.steps = 0;
+    size.answers = 0;
+    size.tokens = 0;
+  }
+}
+
+}  // namespace fathom::sched

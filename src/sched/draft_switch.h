@@ -1,0 +1,102 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+// Whether drafts are worth their time. On a CPU they often are not: the rows of drafts cost nearly
+// as much as any others, and each goes to experts of its own.
+namespace fathom::sched {
+
+struct DraftSwitchOptions {
+  // Steps with drafts that a verdict is made of. A step counts when nothing but answers went on in
+  // it, all of them with drafts.
+  std::int32_t window = 48;
+  // After so many steps that decode without drafts they are tried again, for a window; after twice
+  // as many each time that fails, up to max_retry.
+  std::int32_t retry = 4096;
+  std::int32_t max_retry = 65536;
+  double least_gain = 1;  // below it they are off
+};
+
+// What is known of a step when it is over.
+struct TimedStep {
+  std::int32_t decoding = 0;  // answers that went on
+  std::int32_t drafting = 0;  // of them, those whose drafts were verified
+  std::int32_t tokens = 0;    // that they got
+  std::int32_t prompt_rows = 0;
+  std::int32_t rows = 0;  // all, those of drafts included
+  double seconds = 0;
+  double draft_seconds = 0;  // of those, the draft layer's
+};
+
+// The rule. Steps of batches of like size (within a factor of two) are taken together; p is the
+// median time of the latest that verified nothing, without their draft layer's, and d that of those
+// with drafts. Where drafts are on, one step in 64 verifies nothing, so that p is known. For the
+// steps n of a window, which gave a tokens to each answer on average:
+//
+//   gain = sum n * a * p / (sum n * d + what the draft layer took for prompt rows meanwhile)
+//
+// sums over the sizes. That is the time that the same answers would have taken without drafts, over
+// the time that they took. Below least_gain drafts are off: for answers that are under way for
+// good, as the draft layer's rows of what is computed meanwhile are never made; for others until
+// the next try.
+//
+// Threads: one.
+class DraftSwitch {
+ public:
+  explicit DraftSwitch(const DraftSwitchOptions& options)
+      : options_(options), retry_(options.retry) {}
+
+  // Whether the next step runs the draft layer.
+  bool on() const { return on_; }
+  // Whether it verifies drafts, when so many answers go on in it.
+  bool verifies(std::int32_t decoding) const;
+  // Of the last verdict; 0 before the first.
+  double gain() const { return gain_; }
+
+  // A step was run as the members above said.
+  void add(const TimedStep& step);
+
+ private:
+  // The latest times of one kind of step.
+  class Times {
+   public:
+    void add(double seconds);
+    double median() const;
+    std::size_t count() const { return count_; }
+
+   private:
+    static constexpr std::size_t kKept = 15;
+    std::array<double, kKept> seconds_{};
+    std::size_t count_ = 0;
+    std::size_t next_ = 0;
+  };
+  struct BatchSize {
+    Times plain;
+    Times drafting;
+    // Of the window.
+    std::int64_t steps = 0;
+    std::int64_t answers = 0;
+    std::int64_t tokens = 0;
+    std::int64_t since_plain = 0;
+  };
+
+  static std::size_t size_of(std::int32_t decoding);
+  void count(const TimedStep& step, BatchSize& size);
+  void judge();
+  void turn(bool on);
+
+  DraftSwitchOptions options_;
+  bool on_ = true;
+  bool trying_ = false;  // since it was off
+  double gain_ = 0;
+  std::int32_t retry_;
+  std::array<BatchSize, 31> sizes_;  // by the batch's binary logarithm
+  double prompt_seconds_ = 0;        // of the window
+  std::int64_t counted_ = 0;         // steps of the window that count
+  std::int64_t decoded_ = 0;         // steps that decoded since it was turned
+};
+
+}  // namespace fathom::sched
