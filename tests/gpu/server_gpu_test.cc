@@ -1,9 +1,14 @@
 // The program with --device cuda, over HTTP. It lies beside this test's own program; $FATHOM_HOME
 // names the folder of models/.
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -103,6 +108,91 @@ TEST_F(GpuServer, DraftsAreRightAsOftenAsTheModelsPageSaysAndChangeNoAnswer) {
   for (std::size_t i = 0; i < cases.size(); ++i) equal += replies[2][i] == replies[3][i] ? 1 : 0;
   std::cout << equal << " of " << cases.size() << " default answers are equal with drafts\n";
   EXPECT_GT(equal, static_cast<int>(cases.size()) * 9 / 10);
+}
+
+// What a greedy answer was drawn from.
+struct ScoredAnswer {
+  std::vector<std::string> tokens;
+  std::vector<double> logprob;  // of each token
+  std::vector<double> margin;   // to the next best
+};
+
+ScoredAnswer ask_scored(ServerProcess& server, const system_test::EvaluationCase& evaluation) {
+  Json body = parse_json(system_test::chat_request(evaluation)).value();
+  body.set("logprobs", Json::boolean(true));
+  body.set("top_logprobs", Json::integer(2));
+  const http::Response response = server.ask("/v1/chat/completions", to_json(body));
+  ScoredAnswer answer;
+  EXPECT_EQ(response.status, 200) << response.body;
+  if (response.status != 200) return answer;
+  const Json json = parse_json(response.body).value();
+  const Json& choice = json.find("choices")->as_array()->front();
+  for (const Json& token : *choice.find("logprobs")->find("content")->as_array()) {
+    const Json::Array& best = *token.find("top_logprobs")->as_array();
+    answer.tokens.push_back(*token.find("token")->as_string());
+    answer.logprob.push_back(*token.find("logprob")->as_double());
+    answer.margin.push_back(*best[0].find("logprob")->as_double() -
+                            *best[1].find("logprob")->as_double());
+  }
+  return answer;
+}
+
+std::vector<ScoredAnswer> ask_all_scored(ServerProcess& server,
+                                         const std::vector<system_test::EvaluationCase>& cases) {
+  std::vector<ScoredAnswer> answers(cases.size());
+  std::atomic<std::size_t> next = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      for (std::size_t at = next++; at < cases.size(); at = next++) {
+        answers[at] = ask_scored(server, cases[at]);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  return answers;
+}
+
+// By default a product's last bits depend on its number of rows. Scores of equal beginnings differ
+// by that much; where an answer with drafts goes another way, the two best candidates were closer
+// than twice the largest such difference.
+TEST_F(GpuServer, DraftsTurnGreedyAnswersOnlyWhereScoresAreClose) {
+  const auto cases = system_test::read_evaluation(home_ + "/models/fathom-tiny/eval.jsonl");
+  std::vector<std::vector<ScoredAnswer>> answers;
+  for (const bool drafts : {false, true}) {
+    std::vector<std::string> args{"--device", "cuda"};
+    if (drafts) args.insert(args.end(), kOneDraft.begin(), kOneDraft.end());
+    ServerProcess server(program(), args);
+    ASSERT_TRUE(server.wait_until_ready());
+    answers.push_back(ask_all_scored(server, cases));
+  }
+  double largest = 0;  // difference of a token's score behind equal tokens
+  std::size_t compared = 0;
+  std::vector<double> margins;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const ScoredAnswer& plain = answers[0][i];
+    const ScoredAnswer& drafted = answers[1][i];
+    ASSERT_FALSE(plain.tokens.empty());
+    const auto [at, other] = std::mismatch(plain.tokens.begin(), plain.tokens.end(),
+                                           drafted.tokens.begin(), drafted.tokens.end());
+    const auto equal = static_cast<std::size_t>(at - plain.tokens.begin());
+    compared += equal;
+    for (std::size_t k = 0; k < equal; ++k) {
+      largest = std::max(largest, std::abs(plain.logprob[k] - drafted.logprob[k]));
+    }
+    if (at == plain.tokens.end() && other == drafted.tokens.end()) continue;
+    ASSERT_LT(equal, plain.margin.size()) << "case " << i << " only ends elsewhere";
+    margins.push_back(plain.margin[equal]);
+  }
+  std::sort(margins.begin(), margins.end());
+  std::cout << margins.size() << " of " << cases.size() << " answers go another way with drafts; "
+            << "the largest margin where one does is " << (margins.empty() ? 0 : margins.back())
+            << ", the largest difference of scores " << largest << " in " << compared
+            << " tokens\n";
+  EXPECT_GT(compared, 5000U);
+  if (!margins.empty()) {
+    EXPECT_LE(margins.back(), 2 * largest);
+  }
 }
 
 TEST_F(GpuServer, TakesTheGpuByItselfAndPrintsWhereItsMemoryGoes) {
