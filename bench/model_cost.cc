@@ -14,42 +14,49 @@ double bytes_of(const TensorView& view) {
              : 0;
 }
 
-using Parts = std::vector<Cost>;
+using Parts = std::vector<Part>;
+
+constexpr const char* kProducts = "FP8 products";
+constexpr const char* kSmallProducts = "router, index weights";
+constexpr const char* kHead = "head";
+constexpr const char* kAbsorbed = "absorbed kv_b";
+constexpr const char* kExperts = "routed experts";
 
 // Adds weights that are read once and multiplied with `rows` rows.
-void add(const TensorView& weight, double rows, Parts& parts) {
-  parts.push_back({bytes_of(weight), 2 * rows * static_cast<double>(weight.elements())});
+void add(const char* component, const TensorView& weight, double rows, Parts& parts) {
+  parts.push_back(
+      {component, {bytes_of(weight), 2 * rows * static_cast<double>(weight.elements())}});
 }
 
-void add(const WeightView& weight, double rows, Parts& parts) {
-  add(weight.values, rows, parts);
-  parts.back().bytes += bytes_of(weight.scales);
+void add(const char* component, const WeightView& weight, double rows, Parts& parts) {
+  add(component, weight.values, rows, parts);
+  parts.back().cost.bytes += bytes_of(weight.scales);
 }
 
 void add(const model::MlpWeights& weights, double rows, Parts& parts) {
-  add(weights.gate, rows, parts);
-  add(weights.up, rows, parts);
-  add(weights.down, rows, parts);
+  add(kProducts, weights.gate, rows, parts);
+  add(kProducts, weights.up, rows, parts);
+  add(kProducts, weights.down, rows, parts);
 }
 
 void add(const model::AttentionWeights& weights, bool scored, double rows, Parts& parts) {
   for (const WeightView* weight :
        {&weights.q_a, &weights.q_b, &weights.kv_a, &weights.o, &weights.index_k}) {
-    add(*weight, rows, parts);
+    add(kProducts, *weight, rows, parts);
   }
-  add(weights.key_up_transposed, rows, parts);
-  add(weights.value_up, rows, parts);
+  add(kAbsorbed, weights.key_up_transposed, rows, parts);
+  add(kAbsorbed, weights.value_up, rows, parts);
   if (!scored) return;
-  add(weights.index_q_b, rows, parts);
-  add(weights.index_weights, rows, parts);
+  add(kProducts, weights.index_q_b, rows, parts);
+  add(kSmallProducts, weights.index_weights, rows, parts);
 }
 
 // All experts are of one size: those that were hit are read, and every choice is multiplied.
 void add_experts(const model::LayerWeights& weights, double hit, double choices, Parts& parts) {
   for (const WeightView* weight :
        {&weights.expert_gate.front(), &weights.expert_up.front(), &weights.expert_down.front()}) {
-    add(*weight, choices, parts);
-    parts.back().bytes *= hit;
+    add(kExperts, *weight, choices, parts);
+    parts.back().cost.bytes *= hit;
   }
 }
 
@@ -76,8 +83,8 @@ void add_records(const StepRows& rows, Parts& parts) {
     scores.bytes += visible * static_cast<double>(rows.layout.index_record_bytes());
     scores.flops += visible * 2 * config.index_n_heads * (config.index_head_dim + 1.0);
   }
-  parts.push_back(attention);
-  if (rows.scored()) parts.push_back(scores);
+  parts.push_back({"sparse attention", attention});
+  if (rows.scored()) parts.push_back({"indexer scores", scores});
 }
 
 void add_layer(const StepRows& rows,
@@ -87,16 +94,16 @@ void add_layer(const StepRows& rows,
   add(layer.attention, rows.scored(), rows.count(), parts);
   add_records(rows, parts);
   if (!layer.moe) return add(layer.dense, rows.count(), parts);
-  add(layer.router, rows.count(), parts);
+  add(kSmallProducts, layer.router, rows.count(), parts);
   add(layer.shared, rows.count(), parts);
   add_experts(layer, static_cast<double>(experts_hit),
               rows.count() * rows.config.num_experts_per_tok, parts);
 }
 
 void add_embeddings(const StepRows& rows, const model::Weights& weights, Parts& parts) {
-  parts.push_back({rows.count() * static_cast<double>(rows.config.hidden_size) *
-                       static_cast<double>(size_of(weights.embed.dtype)),
-                   0});
+  const double bytes = rows.count() * static_cast<double>(rows.config.hidden_size) *
+                       static_cast<double>(size_of(weights.embed.dtype));
+  parts.push_back({"embed, gather", {bytes, 0}});
 }
 
 }  // namespace
@@ -135,22 +142,22 @@ double Cost::floor_s(const Limits& limits) const {
   return std::max(bandwidth_s(limits), compute_s(limits));
 }
 
-Cost sum(const std::vector<Cost>& parts) {
+Cost sum(const std::vector<Part>& parts) {
   Cost all;
-  for (const Cost& part : parts) {
-    all.bytes += part.bytes;
-    all.flops += part.flops;
+  for (const Part& part : parts) {
+    all.bytes += part.cost.bytes;
+    all.flops += part.cost.flops;
   }
   return all;
 }
 
-double serial_s(const std::vector<Cost>& parts, const Limits& limits) {
+double serial_s(const std::vector<Part>& parts, const Limits& limits) {
   double seconds = 0;
-  for (const Cost& part : parts) seconds += part.floor_s(limits);
+  for (const Part& part : parts) seconds += part.cost.floor_s(limits);
   return seconds;
 }
 
-std::vector<Cost> step_parts(const config::ModelConfig& config,
+std::vector<Part> step_parts(const config::ModelConfig& config,
                              const config::KvLayout& layout,
                              const model::Weights& weights,
                              const std::vector<std::int32_t>& positions,
@@ -159,7 +166,7 @@ std::vector<Cost> step_parts(const config::ModelConfig& config,
   const StepRows rows{config, layout, positions};
   Parts parts;
   add_embeddings(rows, weights, parts);
-  add(weights.head, static_cast<double>(logit_rows), parts);
+  add(kHead, weights.head, static_cast<double>(logit_rows), parts);
   for (std::int32_t i = 0; i < config.num_hidden_layers; ++i) {
     const model::LayerWeights& layer = weights.layers[static_cast<std::size_t>(i)];
     add_layer(rows, layer, layer.moe ? probe.hit(i) : 0, parts);
@@ -167,7 +174,7 @@ std::vector<Cost> step_parts(const config::ModelConfig& config,
   return parts;
 }
 
-std::vector<Cost> draft_parts(const config::ModelConfig& config,
+std::vector<Part> draft_parts(const config::ModelConfig& config,
                               const config::KvLayout& layout,
                               const model::Weights& weights,
                               const std::vector<std::int32_t>& positions,
@@ -177,9 +184,9 @@ std::vector<Cost> draft_parts(const config::ModelConfig& config,
   const StepRows rows{config, layout, positions};
   Parts parts;
   add_embeddings(rows, weights, parts);
-  add(weights.draft->project, rows.count(), parts);
+  add(kProducts, weights.draft->project, rows.count(), parts);
   add_layer(rows, weights.draft->layer, probe.hit(config.num_hidden_layers), parts);
-  add(weights.head, static_cast<double>(logit_rows), parts);
+  add(kHead, weights.head, static_cast<double>(logit_rows), parts);
   return parts;
 }
 

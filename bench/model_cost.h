@@ -44,16 +44,22 @@ struct Cost {
   double floor_s(const Limits& limits) const;
 };
 
-Cost sum(const std::vector<Cost>& parts);
+// What a part of a step cannot do without, and its name in ComponentOps.
+struct Part {
+  const char* component = nullptr;
+  Cost cost;
+};
+
+Cost sum(const std::vector<Part>& parts);
 
 // Parts that run one after the other, each as long as its floor: a part that reads does not overlap
 // with the next one that computes.
-double serial_s(const std::vector<Cost>& parts, const Limits& limits);
+double serial_s(const std::vector<Part>& parts, const Limits& limits);
 
 // Of one step of the main model in the absorbed form, one part for each product (the products of
 // a layer's experts with one of their three matrices are one), and for each layer's attention and
 // index scores. `positions` are those of its rows; `probe` has seen the step.
-std::vector<Cost> step_parts(const config::ModelConfig& config,
+std::vector<Part> step_parts(const config::ModelConfig& config,
                              const config::KvLayout& layout,
                              const model::Weights& weights,
                              const std::vector<std::int32_t>& positions,
@@ -62,7 +68,7 @@ std::vector<Cost> step_parts(const config::ModelConfig& config,
 
 // The same of the draft layer behind such a step: its projection of embedding and hidden state,
 // its layer, and the head once more. `probe` has seen both. Requires a draft layer.
-std::vector<Cost> draft_parts(const config::ModelConfig& config,
+std::vector<Part> draft_parts(const config::ModelConfig& config,
                               const config::KvLayout& layout,
                               const model::Weights& weights,
                               const std::vector<std::int32_t>& positions,

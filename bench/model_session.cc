@@ -43,6 +43,7 @@ ModelSession::ModelSession(const std::filesystem::path& folder, const SessionOpt
   times_.open = lap();
   device_ = std::make_unique<cpu::CpuDevice>(options.threads);
   ops_ = cpu::make_cpu_ops();
+  clock_.emplace(*ops_);
   stream_ = device_->create_stream();
   const auto arithmetic = config::Arithmetic::kDeployed;
   weights_ = checked(model::Weights::load(config_, checkpoint_, arithmetic, *device_));
@@ -52,7 +53,7 @@ ModelSession::ModelSession(const std::filesystem::path& folder, const SessionOpt
   model_options.max_tokens = options.chunk;
   model_options.max_logit_rows = options.sequences * options.logit_rows_each;
   model_options.max_positions = options.max_positions;
-  model_ = checked(model::Model::create(config_, *weights_, *ops_, *device_, model_options));
+  model_ = checked(model::Model::create(config_, *weights_, *clock_, *device_, model_options));
   const config::KvLayout layout =
       checked(config::make_kv_layout(config_, arithmetic, config::KvCacheDType::kAuto));
   const auto pages = static_cast<std::int32_t>(

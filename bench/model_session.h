@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_device.h"
+#include "bench/component_ops.h"
 #include "cache/kv_store.h"
 #include "checkpoint/checkpoint.h"
 #include "config/kv_layout.h"
@@ -60,6 +61,9 @@ class ModelSession {
   // Copies the cache of sequence 0 into all others.
   void copy_first_sequence();
 
+  // Times of the operations since its begin(), which it may be asked for before a step.
+  ClockedOps& clock() { return *clock_; }
+
   const config::ModelConfig& config() const { return config_; }
   const config::KvLayout& layout() const { return store_->layout(); }
   const model::Weights& weights() const { return *weights_; }
@@ -84,6 +88,7 @@ class ModelSession {
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   std::unique_ptr<cpu::CpuDevice> device_;
   std::unique_ptr<ops::OpSet> ops_;
+  std::optional<ClockedOps> clock_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<model::Weights> weights_;
   std::unique_ptr<model::Model> model_;

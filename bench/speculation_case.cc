@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <random>
 #include <span>
 #include <string>
@@ -17,9 +18,12 @@ namespace fathom::bench {
 namespace {
 
 constexpr std::int32_t kContext = 512;
+constexpr std::int32_t kPromptChunk = 256;
 constexpr int kSteps = 24;
 constexpr std::int32_t kSequences = 16;
 constexpr std::int32_t kBatches[] = {1, 4, 16};  // NOLINT(*-avoid-c-arrays)
+// Of a step with a draft: smaller components are not listed.
+constexpr double kSmallComponent = 0.03;
 
 SessionOptions session_options(int threads) {
   SessionOptions options;
@@ -27,29 +31,84 @@ SessionOptions session_options(int threads) {
   options.sequences = kSequences;
   options.logit_rows_each = 2;
   options.max_positions = kContext + kSteps + 1;
+  options.chunk = kPromptChunk;
   return options;
 }
 
 double median(std::vector<double> times) {
+  if (times.empty()) return 0;
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
 }
 
-// What the parts of a step cost, or took: seconds.
-struct StepTimes {
-  double plain = 0;
-  double verify = 0;
-  double draft = 0;
-  double both = 0;  // verify and draft of one step
-  double ratio() const { return both / plain; }
+// A kind of step at one batch size.
+struct Kind {
+  Cost cost;                                          // mean
+  double floor = 0;                                   // mean
+  std::map<std::string, double> component_floor;      // mean
+  std::vector<double> times;                          // each step's
+  std::map<std::string, std::vector<double>> clocks;  // each step's, by component
+
+  void expect(const std::vector<Part>& parts, const Limits& limits) {
+    const Cost all = sum(parts);
+    cost.bytes += all.bytes / kSteps;
+    cost.flops += all.flops / kSteps;
+    floor += serial_s(parts, limits) / kSteps;
+    for (const Part& part : parts) {
+      component_floor[part.component] += part.cost.floor_s(limits) / kSteps;
+    }
+  }
+  double clock(const std::string& component) const {
+    const auto found = clocks.find(component);
+    return found == clocks.end() ? 0 : median(found->second);
+  }
 };
 
-struct Prediction {
-  StepTimes floor;  // mean of the steps
-  Cost plain;       // sums of the steps
-  Cost verify;
-  Cost draft;
+struct Comparison {
+  std::int32_t batch = 0;
+  Kind plain;
+  Kind verify;
+  Kind draft;
+  std::vector<double> both;  // times of verify and draft of one step
+
+  double seen() const { return median(both) / median(plain.times); }
+  double floor() const { return (verify.floor + draft.floor) / plain.floor; }
 };
+
+// What kernels attain: seconds a byte and an operation.
+struct Rates {
+  double byte = 0;
+  double flop = 0;
+
+  double seconds(const Cost& cost) const { return byte * cost.bytes + flop * cost.flops; }
+  double ratio(const Comparison& of) const {
+    return (seconds(of.verify.cost) + seconds(of.draft.cost)) / seconds(of.plain.cost);
+  }
+};
+
+// The rates that fit the plain steps best; neither is negative.
+Rates fit(const std::vector<Comparison>& comparisons) {
+  double xx = 0;
+  double xy = 0;
+  double yy = 0;
+  double x1 = 0;
+  double y1 = 0;
+  for (const Comparison& of : comparisons) {
+    const double time = median(of.plain.times);
+    const double x = of.plain.cost.bytes / time;
+    const double y = of.plain.cost.flops / time;
+    xx += x * x;
+    xy += x * y;
+    yy += y * y;
+    x1 += x;
+    y1 += y;
+  }
+  const double determinant = xx * yy - xy * xy;
+  const Rates rates{(x1 * yy - y1 * xy) / determinant, (y1 * xx - x1 * xy) / determinant};
+  if (rates.byte < 0) return {0, y1 / yy};
+  if (rates.flop < 0) return {x1 / xx, 0};
+  return rates;
+}
 
 class SpeculationCase {
  public:
@@ -57,48 +116,27 @@ class SpeculationCase {
       : session_(folder, session_options(threads)),
         limits_(measure_limits(
             threads,
-            std::min<std::size_t>(kMemoryBytes,
-                                  static_cast<std::size_t>(session_.source().data_bytes())))),
-        probe_(session_.config().layers_with_cache(), session_.config().n_routed_experts) {}
-
-  void run(int threads) {
-    std::cout << "\none draft a sequence, context " << kContext << ", " << threads
+            std::min(kMemoryBytes, static_cast<std::size_t>(session_.source().data_bytes())))),
+        probe_(session_.config().layers_with_cache(), session_.config().n_routed_experts) {
+    std::cout << "one draft a sequence, context " << kContext << ", " << threads
               << " threads; limits with a buffer of the model's size "
               << number(limits_.read_bytes_per_s / 1e9, 1) << " GB/s read, "
-              << number(limits_.flops_per_s / 1e9, 1) << " GFLOP/s FMA\n\n";
+              << number(limits_.flops_per_s / 1e9, 1) << " GFLOP/s FMA\n";
+  }
+
+  void run() {
     fill_cache();
-    std::vector<Prediction> predictions;
-    const Table expected({{"predicted", 10},
-                          {"plain", 18},
-                          {"verify", 18},
-                          {"draft", 18},
-                          {"plain", 8},
-                          {"verify", 8},
-                          {"draft", 8},
-                          {"T2/T1", 6}});
+    std::vector<Comparison> comparisons;
     for (const std::int32_t batch : kBatches) {
-      predictions.push_back(predict(batch));
-      print(batch, predictions.back(), expected);
+      Comparison& made = comparisons.emplace_back();
+      made.batch = batch;
+      expect(made);
     }
-    std::cout << "\n";
-    const Table seen({{"measured", 10},
-                      {"plain T1", 8},
-                      {"verify", 8},
-                      {"draft", 8},
-                      {"T2", 8},
-                      {"T2/T1", 6},
-                      {"predicted", 9},
-                      {"off", 6},
-                      {"break-even", 10}});
-    for (std::size_t i = 0; i < predictions.size(); ++i) {
-      const StepTimes times = measure(kBatches[i]);
-      const double predicted = predictions[i].floor.ratio();
-      seen.row({"batch " + std::to_string(kBatches[i]), duration(times.plain),
-                duration(times.verify), duration(times.draft), duration(times.both),
-                number(times.ratio(), 2), number(predicted, 2),
-                percent(times.ratio() / predicted - 1), percent(times.ratio() - 1)});
-    }
-    std::cout << "\n";
+    const Rates rates = fit(comparisons);
+    print_predictions(comparisons, rates);
+    for (Comparison& of : comparisons) measure(of);
+    print_times(comparisons, rates);
+    print_components(comparisons);
   }
 
  private:
@@ -112,21 +150,20 @@ class SpeculationCase {
   // A prompt of random tokens for all sequences, in the draft layer's cache too.
   void fill_cache() {
     const std::vector<std::int32_t> prompt = ids(kContext + 1);
-    constexpr std::int32_t kChunk = 256;
-    static_assert(kContext % kChunk == 0);
-    for (std::int32_t first = 0; first < kContext; first += kChunk) {
+    static_assert(kContext % kPromptChunk == 0);
+    for (std::int32_t first = 0; first < kContext; first += kPromptChunk) {
       const auto at = static_cast<std::size_t>(first);
-      session_.prefill(0, std::span(prompt).subspan(at, kChunk), first);
-      session_.draft(std::span(prompt).subspan(at + 1, kChunk));
+      session_.prefill(0, std::span(prompt).subspan(at, kPromptChunk), first);
+      session_.draft(std::span(prompt).subspan(at + 1, kPromptChunk));
     }
     session_.copy_first_sequence();
   }
 
-  // The tokens of a step: the first of each pair is the plain step's. The same for each call.
+  // The tokens of a step, always the same for a batch size and number.
   struct StepIds {
     std::vector<std::int32_t> plain;
-    std::vector<std::int32_t> verify;
-    std::vector<std::int32_t> draft;
+    std::vector<std::int32_t> verify;  // pairs: the plain step's token and a draft
+    std::vector<std::int32_t> draft;   // pairs: the draft, and the token behind it
   };
   StepIds step_ids(std::int32_t batch, int step) {
     random_.seed(static_cast<std::uint32_t>(batch * 1000 + step));
@@ -140,68 +177,129 @@ class SpeculationCase {
     return made;
   }
 
-  // Runs the steps to see which experts they hit; also their warm-up.
-  Prediction predict(std::int32_t batch) {
-    Prediction made;
-    const auto add = [&](const std::vector<Cost>& parts, Cost& cost, double& floor) {
-      const Cost all = sum(parts);
-      cost.bytes += all.bytes;
-      cost.flops += all.flops;
-      floor += serial_s(parts, limits_) / kSteps;
-    };
+  // Runs all steps to see which experts they hit. Of the plain ones it keeps the times.
+  void expect(Comparison& of) {
     const config::ModelConfig& config = session_.config();
     const config::KvLayout& layout = session_.layout();
     const model::Weights& weights = session_.weights();
     for (int step = 0; step < kSteps; ++step) {
-      const StepIds ids = step_ids(batch, step);
+      const StepIds ids = step_ids(of.batch, step);
       const std::int32_t position = kContext + step;
-      std::vector<std::int32_t> positions(static_cast<std::size_t>(batch), position);
+      std::vector<std::int32_t> positions(ids.plain.size(), position);
+      const double start = now_s();
       session_.decode(ids.plain, position, &probe_);
-      add(step_parts(config, layout, weights, positions, batch, probe_), made.plain,
-          made.floor.plain);
+      of.plain.times.push_back(now_s() - start);
+      of.plain.expect(step_parts(config, layout, weights, positions, of.batch, probe_), limits_);
       positions.insert(positions.end(), positions.size(), position + 1);
       session_.verify(ids.verify, position, &probe_);
-      add(step_parts(config, layout, weights, positions, 2 * std::int64_t{batch}, probe_),
-          made.verify, made.floor.verify);
+      of.verify.expect(
+          step_parts(config, layout, weights, positions, 2 * std::int64_t{of.batch}, probe_),
+          limits_);
       session_.draft(ids.draft, &probe_);
-      add(draft_parts(config, layout, weights, positions, batch, probe_), made.draft,
-          made.floor.draft);
+      of.draft.expect(draft_parts(config, layout, weights, positions, of.batch, probe_), limits_);
     }
-    made.floor.both = made.floor.verify + made.floor.draft;
-    return made;
   }
 
-  // Medians; the kinds of steps take turns, so that other work on the machine meets them alike.
-  StepTimes measure(std::int32_t batch) {
-    std::vector<double> plain;
-    std::vector<double> verify;
-    std::vector<double> draft;
-    std::vector<double> both;
+  template <class Step>
+  void time(Kind& kind, const Step& step) {
+    session_.clock().begin();
+    const double start = now_s();
+    step();
+    kind.times.push_back(now_s() - start);
+    for (const auto& [component, seconds] : session_.clock().seconds()) {
+      kind.clocks[component].push_back(seconds);
+    }
+  }
+
+  // The kinds of steps take turns, so that other work on the machine meets them alike.
+  void measure(Comparison& of) {
+    of.plain.times.clear();
     for (int step = 0; step < kSteps; ++step) {
-      const StepIds ids = step_ids(batch, step);
-      const double start = now_s();
-      session_.decode(ids.plain, kContext + step);
-      const double decoded = now_s();
-      session_.verify(ids.verify, kContext + step);
-      const double verified = now_s();
-      session_.draft(ids.draft);
-      const double drafted = now_s();
-      plain.push_back(decoded - start);
-      verify.push_back(verified - decoded);
-      draft.push_back(drafted - verified);
-      both.push_back(drafted - decoded);
+      const StepIds ids = step_ids(of.batch, step);
+      const std::int32_t position = kContext + step;
+      time(of.plain, [&] { session_.decode(ids.plain, position); });
+      time(of.verify, [&] { session_.verify(ids.verify, position); });
+      time(of.draft, [&] { session_.draft(ids.draft); });
+      of.both.push_back(of.verify.times.back() + of.draft.times.back());
     }
-    return {median(plain), median(verify), median(draft), median(both)};
   }
 
-  static void print(std::int32_t batch, const Prediction& made, const Table& table) {
-    const auto counts = [](const Cost& cost) {
-      return number(cost.bytes / kSteps / 1e6, 1) + " MB, " + number(cost.flops / kSteps / 1e9, 3) +
-             " GF";
-    };
-    table.row({"batch " + std::to_string(batch), counts(made.plain), counts(made.verify),
-               counts(made.draft), duration(made.floor.plain), duration(made.floor.verify),
-               duration(made.floor.draft), number(made.floor.ratio(), 2)});
+  static void print_predictions(const std::vector<Comparison>& comparisons, const Rates& rates) {
+    std::cout << "rates of plain steps: " << number(1e-9 / rates.byte, 1) << " GB/s and "
+              << number(1e-9 / rates.flop, 1) << " GFLOP/s\n\n";
+    const Table table({{"predicted", 9},
+                       {"plain: MB", 9},
+                       {"GFLOP", 6},
+                       {"floor", 8},
+                       {"verify: MB", 10},
+                       {"GFLOP", 6},
+                       {"floor", 8},
+                       {"draft: MB", 9},
+                       {"GFLOP", 6},
+                       {"floor", 8},
+                       {"T2/T1, floor", 12},
+                       {"rates", 6}});
+    for (const Comparison& of : comparisons) {
+      std::vector<std::string> cells{"batch " + std::to_string(of.batch)};
+      for (const Kind* kind : {&of.plain, &of.verify, &of.draft}) {
+        cells.push_back(number(kind->cost.bytes / 1e6, 1));
+        cells.push_back(number(kind->cost.flops / 1e9, 2));
+        cells.push_back(duration(kind->floor));
+      }
+      cells.push_back(number(of.floor(), 2));
+      cells.push_back(number(rates.ratio(of), 2));
+      table.row(cells);
+    }
+    std::cout << "\n";
+  }
+
+  static void print_times(const std::vector<Comparison>& comparisons, const Rates& rates) {
+    const Table table({{"seen", 9},
+                       {"plain, T1", 9},
+                       {"verify", 8},
+                       {"draft", 8},
+                       {"T2", 8},
+                       {"T2/T1", 6},
+                       {"floor", 6},
+                       {"off", 6},
+                       {"rates", 6},
+                       {"off", 6},
+                       {"break-even", 10}});
+    for (const Comparison& of : comparisons) {
+      table.row({"batch " + std::to_string(of.batch), duration(median(of.plain.times)),
+                 duration(median(of.verify.times)), duration(median(of.draft.times)),
+                 duration(median(of.both)), number(of.seen(), 2), number(of.floor(), 2),
+                 percent(of.seen() / of.floor() - 1), number(rates.ratio(of), 2),
+                 percent(of.seen() / rates.ratio(of) - 1), percent(of.seen() - 1)});
+    }
+    std::cout << "\n";
+  }
+
+  static void print_components(const std::vector<Comparison>& comparisons) {
+    const Table table({{"component", 32},
+                       {"T1", 8},
+                       {"floor", 8},
+                       {"T2", 8},
+                       {"floor", 8},
+                       {"T2/T1", 6},
+                       {"floor", 6}});
+    for (const Comparison& of : comparisons) {
+      for (const auto& [component, times] : of.verify.clocks) {
+        const double t1 = of.plain.clock(component);
+        const double t2 = median(times) + of.draft.clock(component);
+        if (t2 < kSmallComponent * median(of.both)) continue;
+        const auto floor = [name = component](const Kind& kind) {
+          const auto found = kind.component_floor.find(name);
+          return found == kind.component_floor.end() ? 0 : found->second;
+        };
+        const double floor1 = floor(of.plain);
+        const double floor2 = floor(of.verify) + floor(of.draft);
+        table.row({"batch " + std::to_string(of.batch) + ", " + component, duration(t1),
+                   duration(floor1), duration(t2), duration(floor2), number(t2 / t1, 2),
+                   floor1 > 0 ? number(floor2 / floor1, 2) : ""});
+      }
+    }
+    std::cout << "\n";
   }
 
   ModelSession session_;
@@ -212,9 +310,8 @@ class SpeculationCase {
 
 }  // namespace
 
-int compare_speculation(const std::filesystem::path& folder, int threads) {
-  SpeculationCase(folder, threads).run(threads);
-  return 0;
+void compare_speculation(const std::filesystem::path& folder, int threads) {
+  SpeculationCase(folder, threads).run();
 }
 
 }  // namespace fathom::bench

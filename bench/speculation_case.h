@@ -6,24 +6,29 @@ namespace fathom::bench {
 
 // A decode step with one draft a sequence beside one without, at several batch sizes:
 //
-//   plain     1 row a sequence, its logits                                                T1
-//   verify    2 rows a sequence, at the same position and the next, logits of both
-//   draft     the draft layer over the same 2 rows, logits of one                         T2 with
-//   verify
+//   plain    1 row a sequence, its logits                                     T1
+//   verify   2 rows a sequence, at the same position and the next, logits
+//            of both
+//   draft    the draft layer over the same 2 rows, logits of one              T2, with verify
 //
-// Draws and the choice of the best token are left out on both sides. What a step costs is predicted
-// from counts first (model_cost.h: rows, the experts that were really hit, both heads), and printed
-// before anything is timed:
+// Draws and the choice of the best token are left out of both. T2 / T1 is predicted in two ways
+// from what the steps cannot do without (model_cost.h: rows, experts that were really hit, the head
+// for each), both before a step with a draft is timed:
 //
-//   floor      the sum over the step's parts of max(bytes / bandwidth, operations / peak). The
-//   parts
-//              (a product, a layer's attention) run one after the other: one that reads leaves the
-//              arithmetic idle, so that the larger one of the whole step's sums would be too low.
-//              The bandwidth is that of a buffer as large as the checkpoint: a model that a cache
-//              holds is read from there.
+//   floor    sum over a step's parts of max(bytes / bandwidth, operations / peak). Parts (a
+//            product, a layer's attention) run one after the other: while one waits for memory the
+//            arithmetic is idle, so the larger sum of the whole step would be too low. The
+//            bandwidth is that of a buffer as large as the checkpoint: a model that a cache holds
+//            is read from there.
+//   rates    bytes * b + operations * f, summed over the step. b and f are those with which the
+//            formula comes closest to the plain steps of all batch sizes (squares of relative
+//            errors), so they are what the kernels attain. It adds where the floor takes the
+//            larger: numbers are decoded on their way to the multiplication, by the same units.
 //
-// The ratio T2 / T1 pays off when more drafts than T2 / T1 - 1 of all are right. It needs a model
-// with a draft layer; returns 0, or stops the program as ModelSession does.
-int compare_speculation(const std::filesystem::path& folder, int threads);
+// Speculation pays when more drafts are right than T2 / T1 - 1.
+//
+// Prints tables: the predictions, the times, and the times by component. Requires a model with a
+// draft layer; stops the program as ModelSession does.
+void compare_speculation(const std::filesystem::path& folder, int threads);
 
 }  // namespace fathom::bench
