@@ -41,26 +41,40 @@ double median(std::vector<double> times) {
   return times[times.size() / 2];
 }
 
+// A component of a kind of step.
+struct Component {
+  Cost cost;                  // mean
+  double floor = 0;           // mean
+  std::vector<double> times;  // each step's
+};
+
 // A kind of step at one batch size.
 struct Kind {
-  Cost cost;                                          // mean
-  double floor = 0;                                   // mean
-  std::map<std::string, double> component_floor;      // mean
-  std::vector<double> times;                          // each step's
-  std::map<std::string, std::vector<double>> clocks;  // each step's, by component
+  Cost cost;                  // mean
+  double floor = 0;           // mean
+  std::vector<double> times;  // each step's
+  std::map<std::string, Component> components;
 
   void expect(const std::vector<Part>& parts, const Limits& limits) {
-    const Cost all = sum(parts);
-    cost.bytes += all.bytes / kSteps;
-    cost.flops += all.flops / kSteps;
+    const auto add = [](const Cost& from, Cost& to) {
+      to.bytes += from.bytes / kSteps;
+      to.flops += from.flops / kSteps;
+    };
+    add(sum(parts), cost);
     floor += serial_s(parts, limits) / kSteps;
     for (const Part& part : parts) {
-      component_floor[part.component] += part.cost.floor_s(limits) / kSteps;
+      Component& component = components[part.component];
+      add(part.cost, component.cost);
+      component.floor += part.cost.floor_s(limits) / kSteps;
     }
   }
-  double clock(const std::string& component) const {
-    const auto found = clocks.find(component);
-    return found == clocks.end() ? 0 : median(found->second);
+  void forget_times() {
+    times.clear();
+    for (auto& [name, component] : components) component.times.clear();
+  }
+  Component component(const std::string& name) const {
+    const auto found = components.find(name);
+    return found == components.end() ? Component() : found->second;
   }
 };
 
@@ -75,28 +89,25 @@ struct Comparison {
   double floor() const { return (verify.floor + draft.floor) / plain.floor; }
 };
 
-// What kernels attain: seconds a byte and an operation.
+// What a component attains: seconds a byte and an operation.
 struct Rates {
   double byte = 0;
   double flop = 0;
-
   double seconds(const Cost& cost) const { return byte * cost.bytes + flop * cost.flops; }
-  double ratio(const Comparison& of) const {
-    return (seconds(of.verify.cost) + seconds(of.draft.cost)) / seconds(of.plain.cost);
-  }
 };
 
-// The rates that fit the plain steps best; neither is negative.
-Rates fit(const std::vector<Comparison>& comparisons) {
+// The rates that fit the component's times in the plain steps best; neither is negative.
+Rates fit(const std::vector<Comparison>& comparisons, const std::string& name) {
   double xx = 0;
   double xy = 0;
   double yy = 0;
   double x1 = 0;
   double y1 = 0;
   for (const Comparison& of : comparisons) {
-    const double time = median(of.plain.times);
-    const double x = of.plain.cost.bytes / time;
-    const double y = of.plain.cost.flops / time;
+    const Component component = of.plain.component(name);
+    const double time = median(component.times);
+    const double x = component.cost.bytes / time;
+    const double y = component.cost.flops / time;
     xx += x * x;
     xy += x * y;
     yy += y * y;
@@ -104,10 +115,34 @@ Rates fit(const std::vector<Comparison>& comparisons) {
     y1 += y;
   }
   const double determinant = xx * yy - xy * xy;
+  // Attention's bytes and operations grow alike; embeddings have no operations.
+  const bool alike = determinant < 1e-3 * xx * yy;
+  if (yy == 0) return {x1 / xx, 0};
   const Rates rates{(x1 * yy - y1 * xy) / determinant, (y1 * xx - x1 * xy) / determinant};
-  if (rates.byte < 0) return {0, y1 / yy};
+  if (alike || rates.byte < 0) return {0, y1 / yy};
   if (rates.flop < 0) return {x1 / xx, 0};
   return rates;
+}
+
+using RatesByComponent = std::map<std::string, Rates>;
+
+RatesByComponent fit_all(const std::vector<Comparison>& comparisons) {
+  RatesByComponent rates;
+  for (const auto& [name, component] : comparisons.front().plain.components) {
+    if (component.cost.bytes > 0) rates[name] = fit(comparisons, name);
+  }
+  return rates;
+}
+
+double attained(const RatesByComponent& rates, const Comparison& of) {
+  double plain = 0;
+  double both = 0;
+  for (const auto& [name, rate] : rates) {
+    plain += rate.seconds(of.plain.component(name).cost);
+    both +=
+        rate.seconds(of.verify.component(name).cost) + rate.seconds(of.draft.component(name).cost);
+  }
+  return both / plain;
 }
 
 class SpeculationCase {
@@ -132,11 +167,11 @@ class SpeculationCase {
       made.batch = batch;
       expect(made);
     }
-    const Rates rates = fit(comparisons);
+    const RatesByComponent rates = fit_all(comparisons);
     print_predictions(comparisons, rates);
     for (Comparison& of : comparisons) measure(of);
     print_times(comparisons, rates);
-    print_components(comparisons);
+    print_components(comparisons, rates);
   }
 
  private:
@@ -186,9 +221,7 @@ class SpeculationCase {
       const StepIds ids = step_ids(of.batch, step);
       const std::int32_t position = kContext + step;
       std::vector<std::int32_t> positions(ids.plain.size(), position);
-      const double start = now_s();
-      session_.decode(ids.plain, position, &probe_);
-      of.plain.times.push_back(now_s() - start);
+      time(of.plain, [&] { session_.decode(ids.plain, position, &probe_); });
       of.plain.expect(step_parts(config, layout, weights, positions, of.batch, probe_), limits_);
       positions.insert(positions.end(), positions.size(), position + 1);
       session_.verify(ids.verify, position, &probe_);
@@ -207,13 +240,13 @@ class SpeculationCase {
     step();
     kind.times.push_back(now_s() - start);
     for (const auto& [component, seconds] : session_.clock().seconds()) {
-      kind.clocks[component].push_back(seconds);
+      kind.components[component].times.push_back(seconds);
     }
   }
 
   // The kinds of steps take turns, so that other work on the machine meets them alike.
   void measure(Comparison& of) {
-    of.plain.times.clear();
+    of.plain.forget_times();
     for (int step = 0; step < kSteps; ++step) {
       const StepIds ids = step_ids(of.batch, step);
       const std::int32_t position = kContext + step;
@@ -224,9 +257,15 @@ class SpeculationCase {
     }
   }
 
-  static void print_predictions(const std::vector<Comparison>& comparisons, const Rates& rates) {
-    std::cout << "rates of plain steps: " << number(1e-9 / rates.byte, 1) << " GB/s and "
-              << number(1e-9 / rates.flop, 1) << " GFLOP/s\n\n";
+  static void print_predictions(const std::vector<Comparison>& comparisons,
+                                const RatesByComponent& rates) {
+    std::cout << "rates of plain steps:";
+    for (const auto& [name, rate] : rates) {
+      std::cout << "\n  " << name;
+      if (rate.byte > 0) std::cout << ", " << number(1e-9 / rate.byte, 1) << " GB/s";
+      if (rate.flop > 0) std::cout << ", " << number(1e-9 / rate.flop, 1) << " GFLOP/s";
+    }
+    std::cout << "\n\n";
     const Table table({{"predicted", 9},
                        {"plain: MB", 9},
                        {"GFLOP", 6},
@@ -247,13 +286,14 @@ class SpeculationCase {
         cells.push_back(duration(kind->floor));
       }
       cells.push_back(number(of.floor(), 2));
-      cells.push_back(number(rates.ratio(of), 2));
+      cells.push_back(number(attained(rates, of), 2));
       table.row(cells);
     }
     std::cout << "\n";
   }
 
-  static void print_times(const std::vector<Comparison>& comparisons, const Rates& rates) {
+  static void print_times(const std::vector<Comparison>& comparisons,
+                          const RatesByComponent& rates) {
     const Table table({{"seen", 9},
                        {"plain, T1", 9},
                        {"verify", 8},
@@ -266,37 +306,47 @@ class SpeculationCase {
                        {"off", 6},
                        {"break-even", 10}});
     for (const Comparison& of : comparisons) {
+      const double predicted = attained(rates, of);
       table.row({"batch " + std::to_string(of.batch), duration(median(of.plain.times)),
                  duration(median(of.verify.times)), duration(median(of.draft.times)),
                  duration(median(of.both)), number(of.seen(), 2), number(of.floor(), 2),
-                 percent(of.seen() / of.floor() - 1), number(rates.ratio(of), 2),
-                 percent(of.seen() / rates.ratio(of) - 1), percent(of.seen() - 1)});
+                 percent(of.seen() / of.floor() - 1), number(predicted, 2),
+                 percent(of.seen() / predicted - 1), percent(of.seen() - 1)});
     }
     std::cout << "\n";
   }
 
-  static void print_components(const std::vector<Comparison>& comparisons) {
+  static void print_components(const std::vector<Comparison>& comparisons,
+                               const RatesByComponent& rates) {
     const Table table({{"component", 32},
                        {"T1", 8},
                        {"floor", 8},
                        {"T2", 8},
                        {"floor", 8},
                        {"T2/T1", 6},
-                       {"floor", 6}});
+                       {"floor", 6},
+                       {"rates", 6}});
     for (const Comparison& of : comparisons) {
-      for (const auto& [component, times] : of.verify.clocks) {
-        const double t1 = of.plain.clock(component);
-        const double t2 = median(times) + of.draft.clock(component);
+      for (const auto& [name, verify] : of.verify.components) {
+        const Component plain = of.plain.component(name);
+        const Component draft = of.draft.component(name);
+        const double t1 = median(plain.times);
+        const double t2 = median(verify.times) + median(draft.times);
         if (t2 < kSmallComponent * median(of.both)) continue;
-        const auto floor = [name = component](const Kind& kind) {
-          const auto found = kind.component_floor.find(name);
-          return found == kind.component_floor.end() ? 0 : found->second;
-        };
-        const double floor1 = floor(of.plain);
-        const double floor2 = floor(of.verify) + floor(of.draft);
-        table.row({"batch " + std::to_string(of.batch) + ", " + component, duration(t1),
-                   duration(floor1), duration(t2), duration(floor2), number(t2 / t1, 2),
-                   floor1 > 0 ? number(floor2 / floor1, 2) : ""});
+        const double floor = verify.floor + draft.floor;
+        std::vector<std::string> cells{"batch " + std::to_string(of.batch) + ", " + name,
+                                       duration(t1),
+                                       duration(plain.floor),
+                                       duration(t2),
+                                       duration(floor),
+                                       number(t2 / t1, 2),
+                                       "",
+                                       ""};
+        if (plain.floor > 0) {
+          cells[6] = number(floor / plain.floor, 2);
+          cells[7] = number(attained({{name, rates.at(name)}}, of), 2);
+        }
+        table.row(cells);
       }
     }
     std::cout << "\n";

@@ -20,10 +20,11 @@ namespace fathom::bench {
 //            arithmetic is idle, so the larger sum of the whole step would be too low. The
 //            bandwidth is that of a buffer as large as the checkpoint: a model that a cache holds
 //            is read from there.
-//   rates    bytes * b + operations * f, summed over the step. b and f are those with which the
-//            formula comes closest to the plain steps of all batch sizes (squares of relative
-//            errors), so they are what the kernels attain. It adds where the floor takes the
-//            larger: numbers are decoded on their way to the multiplication, by the same units.
+//   rates    sum over the step's components (ComponentOps) of bytes * b + operations * f. A
+//            component's b and f are those with which this comes closest to its times in the
+//            plain steps of all batch sizes (squares of relative errors): what its kernels attain.
+//            It adds where the floor takes the larger: numbers are decoded on their way to the
+//            multiplication, by the same units. Components without counts are left out.
 //
 // Speculation pays when more drafts are right than T2 / T1 - 1.
 //
