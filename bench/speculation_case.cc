@@ -155,13 +155,17 @@ class SpeculationCase {
             threads,
             std::min(kMemoryBytes, static_cast<std::size_t>(session_.source().data_bytes())))),
         probe_(session_.config().layers_with_cache(), session_.config().n_routed_experts) {
-    std::cout << "one draft a sequence, context " << kContext << ", " << threads
+    std::cout << "\none draft a sequence, context " << kContext << ", " << threads
               << " threads; limits with a buffer of the model's size "
               << number(limits_.read_bytes_per_s / 1e9, 1) << " GB/s read, "
               << number(limits_.flops_per_s / 1e9, 1) << " GFLOP/s FMA\n";
   }
 
   void run() {
+    if (session_.weights().draft == nullptr) {
+      std::cout << "the model has no draft layer\n";
+      return;
+    }
     fill_cache();
     std::vector<Comparison> comparisons;
     for (const std::int32_t batch : kBatches) {

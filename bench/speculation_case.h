@@ -28,8 +28,8 @@ namespace fathom::bench {
 //
 // Speculation pays when more drafts are right than T2 / T1 - 1.
 //
-// Prints tables: the predictions, the times, and the times by component. Requires a model with a
-// draft layer; stops the program as ModelSession does.
+// Prints tables: the predictions, the times, and the times by component. Says so when the
+// model has no draft layer; stops the program as ModelSession does.
 void compare_speculation(const std::filesystem::path& folder, int threads);
 
 }  // namespace fathom::bench
