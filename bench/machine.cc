@@ -87,24 +87,26 @@ namespace {
 
 // Tries of a few milliseconds each: on a machine with other work some are undisturbed.
 constexpr std::size_t kTries = 40;
-constexpr std::size_t kWords = std::size_t{64} << 20;      // 512 MiB
 constexpr std::size_t kTryWords = std::size_t{8} << 20;    // 64 MiB, other ones in the next try
 constexpr std::size_t kPieceWords = std::size_t{1} << 16;  // 512 KiB, handed out one by one
 constexpr std::int64_t kRounds = 50'000;
 constexpr std::size_t kRoundPieces = 32;
 
-double read_bandwidth(ThreadPool& pool) {
+double read_bandwidth(ThreadPool& pool, std::size_t buffer_bytes) {
+  const std::size_t pieces = std::max<std::size_t>(buffer_bytes / 8 / kPieceWords, 1);
   // Written, so that every page is there.
-  std::vector<std::uint64_t> words(kWords + 64, 1);
+  std::vector<std::uint64_t> words(pieces * kPieceWords + 64, 1);
   const std::size_t skip = 8 - (reinterpret_cast<std::uintptr_t>(words.data()) / 8) % 8;
   std::atomic<std::uint64_t> total{0};
   double best = 0;
   for (std::size_t i = 0; i < kTries; ++i) {
-    const std::uint64_t* first = words.data() + skip + i * kTryWords % kWords;
+    const std::size_t first = i * (kTryWords / kPieceWords);
     const double start = now_s();
     pool.parallel_for(kTryWords / kPieceWords, 1, [&](std::size_t begin, std::size_t end, int) {
-      const std::uint64_t* from = first + begin * kPieceWords;
-      total += HWY_DYNAMIC_DISPATCH(sum_words)(from, (end - begin) * kPieceWords);
+      for (std::size_t piece = first + begin; piece < first + end; ++piece) {
+        const std::uint64_t* from = words.data() + skip + piece % pieces * kPieceWords;
+        total += HWY_DYNAMIC_DISPATCH(sum_words)(from, kPieceWords);
+      }
     });
     best = std::max(best, static_cast<double>(kTryWords) * 8 / (now_s() - start));
   }
@@ -133,9 +135,9 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Limits measure_limits(int threads) {
+Limits measure_limits(int threads, std::size_t buffer_bytes) {
   ThreadPool pool(threads);
-  return {read_bandwidth(pool), multiply_add_rate(pool)};
+  return {read_bandwidth(pool, buffer_bytes), multiply_add_rate(pool)};
 }
 
 std::string describe_machine() {

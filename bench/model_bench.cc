@@ -1,5 +1,6 @@
-// A whole model: loading, memory, prefill and decode beside their floors. The argument is a model
-// folder; without one the mid-size random model is made, once.
+// A whole model: loading, memory, prefill and decode beside their floors, a step with a draft
+// beside one without. The argument is a model folder; without one the mid-size random model is
+// made, once. With --speculation only the last part runs.
 
 #include <algorithm>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include "bench/model_cost.h"
 #include "bench/model_session.h"
 #include "bench/process_memory.h"
+#include "bench/speculation_case.h"
 #include "bench/table.h"
 #include "make_checkpoint/presets.h"
 #include "make_checkpoint/random_checkpoint.h"
@@ -195,9 +197,9 @@ int run(const std::vector<std::string>& args) {
   // Flags are for the benchmarks beside this one.
   const auto folder =
       std::ranges::find_if(args, [](const std::string& arg) { return arg.substr(0, 2) != "--"; });
-  ModelBench bench(folder == args.end() ? made_model(threads) : std::filesystem::path(*folder),
-                   threads);
-  bench.run();
+  const auto model = folder == args.end() ? made_model(threads) : std::filesystem::path(*folder);
+  if (std::ranges::find(args, "--speculation") == args.end()) ModelBench(model, threads).run();
+  compare_speculation(model, threads);
   return 0;
 }
 

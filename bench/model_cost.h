@@ -14,6 +14,7 @@ namespace fathom::bench {
 // Counts which experts the rows of a step were sent to.
 class RoutingProbe final : public model::Probe {
  public:
+  // `layers` with the draft layer, where its rows are to be counted.
   RoutingProbe(std::int32_t layers, std::int32_t experts);
   void residual(std::int32_t layer, const TensorView& hidden) override;
   void selection(std::int32_t layer,
@@ -43,8 +44,38 @@ struct Cost {
   double floor_s(const Limits& limits) const;
 };
 
-// Of one step of the main model in the absorbed form with one logit row a sequence. `positions` are
-// those of its rows; `probe` has seen the step.
+// What a part of a step cannot do without, and its name in ComponentOps.
+struct Part {
+  const char* component = nullptr;
+  Cost cost;
+};
+
+Cost sum(const std::vector<Part>& parts);
+
+// Parts that run one after the other, each as long as its floor: a part that reads does not overlap
+// with the next one that computes.
+double serial_s(const std::vector<Part>& parts, const Limits& limits);
+
+// Of one step of the main model in the absorbed form, one part for each product (the products of
+// a layer's experts with one of their three matrices are one), and for each layer's attention and
+// index scores. `positions` are those of its rows; `probe` has seen the step.
+std::vector<Part> step_parts(const config::ModelConfig& config,
+                             const config::KvLayout& layout,
+                             const model::Weights& weights,
+                             const std::vector<std::int32_t>& positions,
+                             std::int64_t logit_rows,
+                             const RoutingProbe& probe);
+
+// The same of the draft layer behind such a step: its projection of embedding and hidden state,
+// its layer, and the head once more. `probe` has seen both. Requires a draft layer.
+std::vector<Part> draft_parts(const config::ModelConfig& config,
+                              const config::KvLayout& layout,
+                              const model::Weights& weights,
+                              const std::vector<std::int32_t>& positions,
+                              std::int64_t logit_rows,
+                              const RoutingProbe& probe);
+
+// The sum of step_parts.
 Cost step_cost(const config::ModelConfig& config,
                const config::KvLayout& layout,
                const model::Weights& weights,

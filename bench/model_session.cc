@@ -43,6 +43,7 @@ ModelSession::ModelSession(const std::filesystem::path& folder, const SessionOpt
   times_.open = lap();
   device_ = std::make_unique<cpu::CpuDevice>(options.threads);
   ops_ = cpu::make_cpu_ops();
+  clock_.emplace(*ops_);
   stream_ = device_->create_stream();
   const auto arithmetic = config::Arithmetic::kDeployed;
   weights_ = checked(model::Weights::load(config_, checkpoint_, arithmetic, *device_));
@@ -50,9 +51,9 @@ ModelSession::ModelSession(const std::filesystem::path& folder, const SessionOpt
   model::ModelOptions model_options;
   model_options.arithmetic = arithmetic;
   model_options.max_tokens = options.chunk;
-  model_options.max_logit_rows = options.sequences;
+  model_options.max_logit_rows = options.sequences * options.logit_rows_each;
   model_options.max_positions = options.max_positions;
-  model_ = checked(model::Model::create(config_, *weights_, *ops_, *device_, model_options));
+  model_ = checked(model::Model::create(config_, *weights_, *clock_, *device_, model_options));
   const config::KvLayout layout =
       checked(config::make_kv_layout(config_, arithmetic, config::KvCacheDType::kAuto));
   const auto pages = static_cast<std::int32_t>(
@@ -64,22 +65,22 @@ ModelSession::ModelSession(const std::filesystem::path& folder, const SessionOpt
   times_.model = lap();
 }
 
-void ModelSession::forward(std::span<const std::int32_t> ids,
-                           std::span<const std::int32_t> sequences,
-                           std::span<const std::int32_t> positions,
-                           std::span<const std::int32_t> logit_rows,
-                           model::Probe* probe) {
+model::Batch ModelSession::batch_of(std::span<const std::int32_t> ids) const {
   model::Batch batch;
   batch.ids = view_of(ids);
-  batch.tokens.positions = view_of(positions);
-  batch.tokens.sequences = view_of(sequences);
+  batch.tokens.positions = view_of(rows_.positions);
+  batch.tokens.sequences = view_of(rows_.sequences);
   batch.tokens.page_table =
       view_of(page_table_)
           .reshape({options_.sequences,
                     static_cast<std::int64_t>(page_table_.size()) / options_.sequences});
-  batch.logit_rows = view_of(logit_rows);
-  batch.max_position = positions.back();
-  checked(model_->forward(*stream_, batch, *store_, probe));
+  batch.logit_rows = view_of(rows_.logit_rows);
+  batch.max_position = rows_.positions.back();
+  return batch;
+}
+
+void ModelSession::forward(std::span<const std::int32_t> ids, model::Probe* probe) {
+  hidden_ = checked(model_->forward(*stream_, batch_of(ids), *store_, probe)).hidden;
   FATHOM_CHECK(stream_->synchronize().ok());
 }
 
@@ -87,20 +88,43 @@ void ModelSession::prefill(std::int32_t sequence,
                            std::span<const std::int32_t> ids,
                            std::int32_t first,
                            model::Probe* probe) {
-  const std::vector<std::int32_t> sequences(ids.size(), sequence);
-  std::vector<std::int32_t> positions(ids.size());
-  std::iota(positions.begin(), positions.end(), first);
-  const auto last = static_cast<std::int32_t>(ids.size() - 1);
-  forward(ids, sequences, positions, {&last, 1}, probe);
+  rows_.sequences.assign(ids.size(), sequence);
+  rows_.positions.resize(ids.size());
+  std::iota(rows_.positions.begin(), rows_.positions.end(), first);
+  rows_.logit_rows = {static_cast<std::int32_t>(ids.size() - 1)};
+  forward(ids, probe);
 }
 
 void ModelSession::decode(std::span<const std::int32_t> ids,
                           std::int32_t position,
                           model::Probe* probe) {
-  std::vector<std::int32_t> sequences(ids.size());
-  std::iota(sequences.begin(), sequences.end(), 0);
-  const std::vector<std::int32_t> positions(ids.size(), position);
-  forward(ids, sequences, positions, sequences, probe);
+  rows_.sequences.resize(ids.size());
+  std::iota(rows_.sequences.begin(), rows_.sequences.end(), 0);
+  rows_.positions.assign(ids.size(), position);
+  rows_.logit_rows = rows_.sequences;
+  forward(ids, probe);
+}
+
+void ModelSession::verify(std::span<const std::int32_t> ids,
+                          std::int32_t position,
+                          model::Probe* probe) {
+  rows_ = {};
+  for (std::int32_t row = 0; row < static_cast<std::int32_t>(ids.size()); ++row) {
+    rows_.sequences.push_back(row / 2);
+    rows_.positions.push_back(position + row % 2);
+    rows_.logit_rows.push_back(row);
+  }
+  forward(ids, probe);
+}
+
+void ModelSession::draft(std::span<const std::int32_t> ids, model::Probe* probe) {
+  rows_.logit_rows.clear();
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    const bool last = row + 1 == ids.size() || rows_.sequences[row + 1] != rows_.sequences[row];
+    if (last) rows_.logit_rows.push_back(static_cast<std::int32_t>(row));
+  }
+  checked(model_->draft(*stream_, batch_of(ids), hidden_, *store_, probe));
+  FATHOM_CHECK(stream_->synchronize().ok());
 }
 
 void ModelSession::copy_first_sequence() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_device.h"
+#include "bench/component_ops.h"
 #include "cache/kv_store.h"
 #include "checkpoint/checkpoint.h"
 #include "config/kv_layout.h"
@@ -21,6 +22,7 @@ namespace fathom::bench {
 struct SessionOptions {
   int threads = 1;
   std::int32_t sequences = 8;
+  std::int32_t logit_rows_each = 1;  // of a sequence's rows in a step
   std::int32_t max_positions = 2048 + 128;
   std::int32_t chunk = 256;
 };
@@ -48,8 +50,19 @@ class ModelSession {
   void decode(std::span<const std::int32_t> ids,
               std::int32_t position,
               model::Probe* probe = nullptr);
+  // One step that verifies a draft of each sequence: two tokens for each of the first
+  // ids.size() / 2, at `position` and behind it, logits of all rows. Requires logit_rows_each >= 2.
+  void verify(std::span<const std::int32_t> ids,
+              std::int32_t position,
+              model::Probe* probe = nullptr);
+  // The draft layer over the rows of the latest step, as behind a step of the engine's: `ids` are
+  // the tokens behind each row's, logits of each sequence's last row. Requires a draft layer.
+  void draft(std::span<const std::int32_t> ids, model::Probe* probe = nullptr);
   // Copies the cache of sequence 0 into all others.
   void copy_first_sequence();
+
+  // Times of the operations since its begin(), which it may be asked for before a step.
+  ClockedOps& clock() { return *clock_; }
 
   const config::ModelConfig& config() const { return config_; }
   const config::KvLayout& layout() const { return store_->layout(); }
@@ -59,11 +72,15 @@ class ModelSession {
   std::int64_t workspace_bytes() const { return model_->workspace_bytes(); }
 
  private:
-  void forward(std::span<const std::int32_t> ids,
-               std::span<const std::int32_t> sequences,
-               std::span<const std::int32_t> positions,
-               std::span<const std::int32_t> logit_rows,
-               model::Probe* probe);
+  // What a step's rows are beside their tokens; sequences one after the other.
+  struct Rows {
+    std::vector<std::int32_t> sequences;
+    std::vector<std::int32_t> positions;
+    std::vector<std::int32_t> logit_rows;
+  };
+  model::Batch batch_of(std::span<const std::int32_t> ids) const;
+  // Of the rows in rows_.
+  void forward(std::span<const std::int32_t> ids, model::Probe* probe);
 
   config::ModelConfig config_;
   SessionOptions options_;
@@ -71,11 +88,14 @@ class ModelSession {
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
   std::unique_ptr<cpu::CpuDevice> device_;
   std::unique_ptr<ops::OpSet> ops_;
+  std::optional<ClockedOps> clock_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<model::Weights> weights_;
   std::unique_ptr<model::Model> model_;
   std::optional<cache::KvStore> store_;
   std::vector<std::int32_t> page_table_;  // [sequences, pages each]
+  Rows rows_;                             // of the latest step
+  TensorView hidden_;                     // what it left
 };
 
 }  // namespace fathom::bench
