@@ -15,9 +15,11 @@ namespace fathom::api {
 
 namespace {
 
-// Whether the text is the beginning of a line of results, or a longer one begins with it.
+// Whether the text is the beginning of a line of results, or a longer one begins with it. A machine
+// that crashed may have left zeros where its end was to be.
 bool is_begun_result(std::string_view text) {
   constexpr std::string_view kBegin = R"({"id":")";
+  text = text.substr(0, text.find_last_not_of('\0') + 1);
   return text.starts_with(kBegin) || kBegin.starts_with(text);
 }
 

@@ -71,6 +71,16 @@ TEST_F(BatchFiles, AnInterruptedRunGoesOn) {
   EXPECT_THAT(read(), testing::StartsWith(result("a") + "\n"));
 }
 
+TEST_F(BatchFiles, ZerosThatACrashLeftAreCut) {
+  for (const std::string& begun : {std::string(), result("b").substr(0, 10)}) {
+    write(result("a") + "\n" + begun + std::string(5000, '\0'));
+    Result<ResultFile> file = ResultFile::open(path_, {});
+    ASSERT_TRUE(file.ok()) << file.status().message();
+    EXPECT_EQ(file->answered().succeeded, 1);
+    EXPECT_EQ(read(), result("a") + "\n");
+  }
+}
+
 TEST_F(BatchFiles, FailuresLeaveTheFileWhenAskedFor) {
   const std::string kept = result("a") + "\n" + result("d") + "\n";
   write(result("a") + "\n" + batch_error_line("r", "", 3, "invalid_line", "no") + "\n" +

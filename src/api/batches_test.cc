@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -334,6 +335,24 @@ TEST_F(BatchesTest, GoesOnAtTheNextStart) {
   EXPECT_EQ(count(done, "completed"), 3);
   EXPECT_EQ(ids(files, text(done, "output_file_id")).size(), 3U);
   EXPECT_EQ(server_.asked().size(), 4U);  // b was asked twice, a once
+}
+
+TEST_F(BatchesTest, WhatACrashLeftHalfStoredIsRemoved) {
+  const std::filesystem::path folder = std::filesystem::path(folder_) / "in" / "folders";
+  std::string id;
+  {
+    FileStore files(folder, {});
+    id = files.add("a.jsonl", "batch", "text")->id;
+  }
+  const std::filesystem::path orphan = folder / ("file-" + std::string(24, 'a'));
+  const std::filesystem::path other = folder / "notes.txt";
+  std::ofstream(orphan) << "half";
+  std::ofstream(other) << "somebody's";
+  FileStore files(folder, {});
+  ASSERT_TRUE(files.open().ok());
+  EXPECT_FALSE(std::filesystem::exists(orphan));
+  EXPECT_TRUE(std::filesystem::exists(other));
+  EXPECT_EQ(content(files, id), "text");
 }
 
 TEST_F(BatchesTest, TheStoreHasLimitsAndOneOwner) {

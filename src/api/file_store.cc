@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <set>
 #include <sys/file.h>
 #include <unistd.h>
 #include <utility>
@@ -30,19 +31,14 @@ bool is_name(std::string_view name, std::string_view prefix) {
   return name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
 }
 
-// The names of the records in a folder that begin with `prefix`, without their end.
-Result<std::vector<std::string>> names_of_records(const std::filesystem::path& folder,
-                                                  std::string_view prefix) {
+// The names of a folder's entries.
+Result<std::vector<std::string>> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
   // Not a range: going on to the next entry would throw.
   std::filesystem::directory_iterator entry(folder, error);
   while (!error && entry != std::filesystem::directory_iterator()) {
-    std::string name = entry->path().filename();
-    if (name.ends_with(kRecordEnd)) {
-      name.resize(name.size() - kRecordEnd.size());
-      if (is_name(name, prefix)) names.push_back(std::move(name));
-    }
+    names.push_back(entry->path().filename());
     entry.increment(error);
   }
   if (error) {
@@ -50,6 +46,27 @@ Result<std::vector<std::string>> names_of_records(const std::filesystem::path& f
                   "'" + folder.string() + "' cannot be read: " + error.message());
   }
   return names;
+}
+
+// The names of the records in a folder that begin with `prefix`, without their end.
+Result<std::vector<std::string>> names_of_records(const std::filesystem::path& folder,
+                                                  std::string_view prefix) {
+  Result<std::vector<std::string>> names = names_in(folder);
+  FATHOM_RETURN_IF_ERROR(names.status());
+  std::erase_if(*names, [](const std::string& name) { return !name.ends_with(kRecordEnd); });
+  for (std::string& name : *names) name.resize(name.size() - kRecordEnd.size());
+  std::erase_if(*names, [prefix](const std::string& name) { return !is_name(name, prefix); });
+  return names;
+}
+
+// Makes a folder and those above it, to be there after a crash, too.
+Status make_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (folder.empty() || std::filesystem::is_directory(folder, error)) return {};
+  FATHOM_RETURN_IF_ERROR(make_folders(folder.parent_path()));
+  std::filesystem::create_directory(folder, error);
+  if (error) return {Code::kUnavailable, error.message()};
+  return sync_folder(folder.parent_path());
 }
 
 Result<Json> read_record(const std::filesystem::path& folder, const std::string& name) {
@@ -114,12 +131,10 @@ Status FileStore::open_locked(bool make) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder_, error)) {
     if (!make) return {};
-    std::filesystem::create_directories(folder_, error);
-    if (error) {
+    if (const Status made = make_folders(folder_); !made.ok()) {
       return {Code::kUnavailable, "the folder of stored files '" + folder_.string() +
-                                      "' (--file-storage-path) cannot be made: " + error.message()};
+                                      "' (--file-storage-path) cannot be made: " + made.message()};
     }
-    FATHOM_RETURN_IF_ERROR(sync_folder(std::filesystem::path(folder_).parent_path()));
   }
   const std::filesystem::path lock = folder_ / "lock";
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -154,6 +169,19 @@ Status FileStore::read_folder() {
     file->bytes = static_cast<std::int64_t>(bytes);
     bytes_ += file->bytes;
     files_.emplace(name, std::move(*file));
+  }
+  return remove_contents_without_record();
+}
+
+// A content is written before its record.
+Status FileStore::remove_contents_without_record() {
+  const Result<std::vector<std::string>> names = names_in(folder_);
+  FATHOM_RETURN_IF_ERROR(names.status());
+  const std::set<std::string> all(names->begin(), names->end());
+  for (const std::string& name : *names) {
+    if (!is_name(name, kFilePrefix) || all.contains(name + std::string(kRecordEnd))) continue;
+    if (::unlink((folder_ / name).c_str()) != 0) return file_failure(folder_ / name, "deleted");
+    log_info("stored file " + name + " was not stored whole; it is removed");
   }
   return {};
 }
