@@ -344,13 +344,15 @@ TEST_F(BatchesTest, WhatACrashLeftHalfStoredIsRemoved) {
     FileStore files(folder, {});
     id = files.add("a.jsonl", "batch", "text")->id;
   }
-  const std::filesystem::path orphan = folder / ("file-" + std::string(24, 'a'));
-  const std::filesystem::path other = folder / "notes.txt";
-  std::ofstream(orphan) << "half";
+  const std::string name = "file-" + std::string(24, 'a');
+  const std::vector<std::string> half{name, name + ".part", name + ".json.part",
+                                      "batch_" + std::string(24, 'b') + ".json.part"};
+  const std::filesystem::path other = folder / "notes.part";
+  for (const std::string& each : half) std::ofstream(folder / each) << "half";
   std::ofstream(other) << "somebody's";
   FileStore files(folder, {});
   ASSERT_TRUE(files.open().ok());
-  EXPECT_FALSE(std::filesystem::exists(orphan));
+  for (const std::string& each : half) EXPECT_FALSE(std::filesystem::exists(folder / each)) << each;
   EXPECT_TRUE(std::filesystem::exists(other));
   EXPECT_EQ(content(files, id), "text");
 }

@@ -31,6 +31,16 @@ bool is_name(std::string_view name, std::string_view prefix) {
   return name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
 }
 
+// Whether write_whole_file() did not come to its end on a content or record.
+bool is_unfinished(std::string_view name) {
+  constexpr std::string_view kPart = ".part";
+  if (!name.ends_with(kPart)) return false;
+  name.remove_suffix(kPart.size());
+  if (name.ends_with(kRecordEnd)) name.remove_suffix(kRecordEnd.size());
+  const std::size_t prefix = name.find_first_of("-_");
+  return prefix != std::string_view::npos && is_name(name, name.substr(0, prefix + 1));
+}
+
 // The names of a folder's entries.
 Result<std::vector<std::string>> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
@@ -170,18 +180,22 @@ Status FileStore::read_folder() {
     bytes_ += file->bytes;
     files_.emplace(name, std::move(*file));
   }
-  return remove_contents_without_record();
+  return remove_what_is_not_whole();
 }
 
-// A content is written before its record.
-Status FileStore::remove_contents_without_record() {
+// A content is written before its record, and both under another name first.
+Status FileStore::remove_what_is_not_whole() {
   const Result<std::vector<std::string>> names = names_in(folder_);
   FATHOM_RETURN_IF_ERROR(names.status());
   const std::set<std::string> all(names->begin(), names->end());
   for (const std::string& name : *names) {
-    if (!is_name(name, kFilePrefix) || all.contains(name + std::string(kRecordEnd))) continue;
-    if (::unlink((folder_ / name).c_str()) != 0) return file_failure(folder_ / name, "deleted");
-    log_info("stored file " + name + " was not stored whole; it is removed");
+    const bool content = is_name(name, kFilePrefix);
+    if (content ? all.contains(name + std::string(kRecordEnd)) : !is_unfinished(name)) continue;
+    if (::unlink((folder_ / name).c_str()) != 0) {
+      log_warning(file_failure(folder_ / name, "deleted").message());
+    } else {
+      log_info(name + " among the stored files was not stored whole; it is removed");
+    }
   }
   return {};
 }

@@ -72,7 +72,7 @@ class FileStore {
  private:
   Status open_locked(bool make);
   Status read_folder();
-  Status remove_contents_without_record();
+  Status remove_what_is_not_whole();
   Status put(const StoredFile& file);
 
   const std::filesystem::path folder_;

@@ -245,10 +245,16 @@ Status Instance::State::load() {
     scheduler_log.push(note_of(report, plan.speculation.verified()));
   };
   options.on_draft_switch = [](bool on, double gain) {
-    log_info(on ? std::string("Drafts are on again, to see whether they gain time now.")
-                : fmt::format("Drafts are off for a while: with them answers take {:.2f} times as "
-                              "long. --speculative-off-switch never keeps them on.",
-                              1 / gain));
+    if (on) {
+      log_info("Drafts are on again, to see whether they gain time now.");
+    } else if (gain > 0) {
+      log_info(
+          fmt::format("Drafts are off for a while: with them answers take {:.2f} times as long. "
+                      "--speculative-off-switch never keeps them on.",
+                      1 / gain));
+    } else {
+      log_info("Drafts are off for a while: no steps show that they save what they cost.");
+    }
   };
   options.on_phase = [this](const char* phase) { monitor->stalls.engine_phase(phase); };
   auto created = loading_model.create_engine(options);

@@ -30,7 +30,12 @@ std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& opt
 Result<bool> Engine::State::launch() {
   at("plan a step");
   if (draft_switch) step_began_ns = now_ns();
+  verifies = options.drafts > 0 && (!draft_switch || draft_switch->on());
   sched::StepPlan step_plan = plan();
+  if (draft_switch && verifies && decodes_alone(step_plan)) {
+    verifies = draft_switch->verifies(static_cast<std::int32_t>(step_plan.rows.size()));
+    if (!verifies) step_plan = plan();
+  }
   if (!step_plan.retract.empty() && options.drafts > 0 && runner->under_way() > 0) {
     // Perhaps they only might have been too long for the pool; and what is retracted has no
     // pending tokens.
@@ -64,10 +69,11 @@ Status Engine::State::collect() {
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
   ++load.steps;
-  if (draft_switch) time_step(*step);
+  const std::int64_t tokens_before = load.generated_tokens;
   for (std::size_t i = 0; i < step->work.size(); ++i) {
     record(step->work[i], std::move(step->results[i]));
   }
+  if (draft_switch) time_step(*step, load.generated_tokens - tokens_before);
   return {};
 }
 
@@ -141,6 +147,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                                        {}});
   if (options.drafts > 0 && options.draft_switch) {
     FATHOM_CHECK(!options.overlap && options.graph_batches.empty() && device.uses_host_memory());
+    FATHOM_CHECK(options.accept_threshold_single >= 1 && options.accept_threshold_acc >= 1);
     state->draft_switch.emplace(*options.draft_switch);
   }
   for (std::int32_t slot = state->options.max_running; slot-- > 0;) {

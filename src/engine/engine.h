@@ -43,11 +43,12 @@ struct EngineOptions {
   // probability says (ops::SampleArgs). Greedy answers stay as they are.
   float accept_threshold_single = 1;
   float accept_threshold_acc = 1;
-  // Turns drafts off while they cost more than they give. Not with `overlap` or graphs, on a device
-  // that computes what it is given at once: steps are timed.
+  // Turns drafts off while they cost more than they give. On a device that computes what it is
+  // given at once, as steps are timed, without `overlap` and graphs; with both thresholds at 1, as
+  // times must have no say in answers.
   std::optional<sched::DraftSwitchOptions> draft_switch;
-  // Called on the engine's thread when that changes, with the gain that was seen
-  // (sched::DraftSwitch); must not wait. Null: nobody is told.
+  // Called on the engine's thread when that changes, with sched::DraftSwitch::gain(); must not
+  // wait. Null: nobody is told.
   std::function<void(bool on, double gain)> on_draft_switch;
   // Whether a step is launched before the results of the step before are there. Answers of
   // a deterministic backend do not depend on it. With drafts not in the expanded attention form.

@@ -112,7 +112,6 @@ sched::StepPlan Engine::State::plan() {
     if (claim.running) running.push_back(sequences.at(claim.id).get());
   }
   pages.count_shared(running, shared);
-  verifies = options.drafts > 0 && (!draft_switch || draft_switch->verifies(decoding_alone()));
   views.clear();
   planned.clear();
   found.clear();
@@ -170,13 +169,10 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
   return work;
 }
 
-std::int32_t Engine::State::decoding_alone() const {
-  const bool alone =
-      running.size() == claims.size() &&
-      std::all_of(running.begin(), running.end(), [](const Sequence* sequence) {
-        return sequence->computed == sequence->known() - 1 && sequence->generated() > 0;
-      });
-  return alone ? static_cast<std::int32_t>(running.size()) : 0;
+bool Engine::State::decodes_alone(const sched::StepPlan& plan) const {
+  return std::all_of(plan.rows.begin(), plan.rows.end(), [this](const sched::PlannedRows& rows) {
+    return rows.rows == 1 + rows.drafts && rows.completes && planned[rows.id]->generated() > 0;
+  });
 }
 
 bool Engine::State::chooses_drafting(const sched::StepPlan& plan) {
@@ -192,10 +188,9 @@ bool Engine::State::chooses_drafting(const sched::StepPlan& plan) {
   return drafting;
 }
 
-void Engine::State::time_step(const StepResult& step) {
+void Engine::State::time_step(const StepResult& step, std::int64_t tokens) {
   sched::TimedStep timed;
-  for (std::size_t i = 0; i < step.work.size(); ++i) {
-    const Work& each = step.work[i];
+  for (const Work& each : step.work) {
     timed.rows += each.rows;
     if (!each.decodes) {
       timed.prompt_rows += each.rows;
@@ -203,8 +198,8 @@ void Engine::State::time_step(const StepResult& step) {
     }
     ++timed.decoding;
     if (each.drafts > 0) ++timed.drafting;
-    timed.tokens += static_cast<std::int32_t>(step.results[i].tokens.size());
   }
+  timed.tokens = static_cast<std::int32_t>(tokens);
   timed.seconds = static_cast<double>(now_ns() - step_began_ns) * 1e-9;
   timed.draft_seconds = step.draft_seconds;
   const bool before = draft_switch->on();

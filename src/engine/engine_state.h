@@ -39,7 +39,7 @@ struct Engine::State {
   wire::EngineLoad load;
   StepAccount account;
   std::optional<sched::DraftSwitch> draft_switch;
-  bool verifies = false;           // the step that is planned: drafts
+  bool verifies = false;           // drafts, in the step that is planned
   std::int64_t step_began_ns = 0;  // for the switch
   // Used again by every step.
   std::vector<sched::Claim> claims;
@@ -76,13 +76,13 @@ struct Engine::State {
   bool comes_after(const Sequence& sequence, std::int32_t found_pages, std::int32_t rows) const;
   std::vector<Work> apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
-  // How many answers go on, if nothing else is to be done; else 0.
-  std::int32_t decoding_alone() const;
+  // Whether answers go on in the planned step and nothing else.
+  bool decodes_alone(const sched::StepPlan& plan) const;
   // Whether the draft layer runs in a step whose plan has been applied. Where it does not its rows
   // are missing from here on.
   bool chooses_drafting(const sched::StepPlan& plan);
-  // Tells the switch what became of a step.
-  void time_step(const StepResult& step);
+  // Tells the switch what became of a step, in which answers got `tokens`.
+  void time_step(const StepResult& step, std::int64_t tokens);
   // Tells the reserve what a plan that has been applied means for it.
   void adjust_reserve(const sched::StepPlan& plan, const std::vector<Work>& work);
   void count_grammars();

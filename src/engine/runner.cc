@@ -421,6 +421,9 @@ Status Runner::begin(std::vector<Work> work, bool drafts) {
   const GraphPair* const pair = state.graphs_for(slot.work);
   slot.graph = pair != nullptr;
   slot.drafts = drafts && state.drafter != nullptr;
+  FATHOM_CHECK(slot.drafts || (std::none_of(slot.work.begin(), slot.work.end(),
+                                            [](const Work& each) { return each.drafts > 0; }) &&
+                               (state.drafter == nullptr || pair == nullptr)));
   const State::Extent extent =
       state.lay_rows(slot.work, pair != nullptr ? 1 + state.options.drafts : 0);
   choose_logit_rows(slot.work, state.drawable(), slot.chosen);

@@ -29,7 +29,8 @@ struct Sequence {
   std::vector<wire::TokenId> tokens;  // the prompt, what was generated, what is pending
   std::int32_t prompt_tokens = 0;     // of `tokens`
   std::int32_t pending = 0;           // of `tokens`
-  std::int32_t ahead = 0;             // of the last step it was in; of meaning while pending
+  // The most tokens that the last step it was in may give beside the pending one, while it pends.
+  std::int32_t ahead = 0;
   std::vector<wire::TokenId> drafts;  // guesses at what follows the tokens told
   wire::DraftCounts draft_counts;
   std::int32_t undrafted_from = kNever;  // the draft layer has no rows from this one on

@@ -114,7 +114,8 @@ struct StepInputs {
   void fill(std::span<const Work> work, const LogitRows& chosen);
   void fill_drafts(std::span<const Work> work, const LogitRows& chosen);
   // The arrays after them.
-  // Whether there are any.
+  //
+  // Whether any work has a leader.
   bool take_followers(InputArena& arena, std::span<const Work> work);
   // Log-probabilities are made of the tokens below `drawable`; the others are taken out here, and
   // StepOutputs::read() tells -infinity for them.

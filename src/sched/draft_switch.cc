@@ -13,9 +13,9 @@ namespace {
 constexpr std::size_t kFewPlain = 3;
 constexpr std::int64_t kTrialEvery = 64;
 constexpr std::int64_t kFirstTrialsEvery = 4;  // until there are enough
-// A try whose steps do not count, as older answers go on without drafts, ends after so many
-// windows.
-constexpr std::int64_t kLongestTry = 4;
+// Within so many windows' steps a part of a window must have counted.
+constexpr std::int64_t kPatience = 4;
+constexpr double kMostPromptShare = 0.03;
 
 }  // namespace
 
@@ -44,21 +44,21 @@ bool DraftSwitch::verifies(std::int32_t decoding) const {
 }
 
 void DraftSwitch::add(const TimedStep& step) {
+  ++steps_;
+  seconds_ += step.seconds;
   if (on_ && step.prompt_rows > 0) {
     prompt_seconds_ += step.draft_seconds * step.prompt_rows / step.rows;
   }
-  if (step.decoding == 0) return;
-  ++decoded_;
-  if (step.prompt_rows == 0) count(step, sizes_[size_of(step.decoding)]);
+  if (step.decoding > 0) {
+    tokens_ += step.tokens;
+    if (step.prompt_rows == 0) count(step, sizes_[size_of(step.decoding)]);
+  }
   if (!on_) {
-    if (decoded_ >= retry_) {
-      turn(true);
-      trying_ = true;
-    }
-  } else if (counted_ >= options_.window) {
+    if (steps_ < retry_) return;
+    turn(true);
+    trying_ = true;
+  } else if (counted_ >= options_.window || steps_ >= kPatience * options_.window) {
     judge();
-  } else if (trying_ && decoded_ >= kLongestTry * options_.window) {
-    turn(false);
   }
 }
 
@@ -80,31 +80,39 @@ void DraftSwitch::count(const TimedStep& step, BatchSize& size) {
 void DraftSwitch::judge() {
   double without = 0;
   double with = 0;
+  double tokens = 0;
   for (const BatchSize& size : sizes_) {
     if (size.steps == 0 || size.plain.count() < kFewPlain) continue;
-    const double steps = static_cast<double>(size.steps);
-    const double tokens = static_cast<double>(size.tokens) / static_cast<double>(size.answers);
-    without += steps * tokens * size.plain.median();
+    const auto steps = static_cast<double>(size.steps);
+    const auto of_size = static_cast<double>(size.tokens);
+    without += steps * of_size / static_cast<double>(size.answers) * size.plain.median();
     with += steps * size.drafting.median();
+    tokens += of_size;
   }
-  if (with > 0) {
-    gain_ = without / (with + prompt_seconds_);
-    if (gain_ < options_.least_gain) {
-      retry_ = trying_ ? std::min(2 * retry_, options_.max_retry) : options_.retry;
-      turn(false);
-      return;
-    }
+  if (with > 0 && counted_ >= options_.window / kPatience) {
+    gain_ = without / (with + prompt_seconds_ * tokens / static_cast<double>(tokens_));
+    if (gain_ < options_.least_gain) return fail();
     retry_ = options_.retry;
+    return turn(true);
   }
+  gain_ = 0;
+  if (trying_ || prompt_seconds_ > kMostPromptShare * seconds_) return fail();
   turn(true);
+}
+
+void DraftSwitch::fail() {
+  retry_ = trying_ ? std::min(2 * retry_, options_.max_retry) : options_.retry;
+  turn(false);
 }
 
 void DraftSwitch::turn(bool on) {
   on_ = on;
   trying_ = false;
-  prompt_seconds_ = 0;
+  steps_ = 0;
   counted_ = 0;
-  decoded_ = 0;
+  tokens_ = 0;
+  seconds_ = 0;
+  prompt_seconds_ = 0;
   for (BatchSize& size : sizes_) {
     size.steps = 0;
     size.answers = 0;

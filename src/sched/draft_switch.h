@@ -13,8 +13,8 @@ struct DraftSwitchOptions {
   // Steps with drafts that a verdict is made of. A step counts when nothing but answers went on in
   // it, all of them with drafts.
   std::int32_t window = 48;
-  // After so many steps that decode without drafts they are tried again, for a window; after twice
-  // as many each time that fails, up to max_retry.
+  // After so many steps without drafts they are tried again; after twice as many each time that
+  // fails, up to max_retry.
   std::int32_t retry = 4096;
   std::int32_t max_retry = 65536;
   double least_gain = 1;  // below it they are off
@@ -33,15 +33,19 @@ struct TimedStep {
 
 // The rule. Steps of batches of like size (within a factor of two) are taken together; p is the
 // median time of the latest that verified nothing, without their draft layer's, and d that of those
-// with drafts. Where drafts are on, one step in 64 verifies nothing, so that p is known. For the
-// steps n of a window, which gave a tokens to each answer on average:
+// with drafts. Where drafts are on, one step in 64 verifies nothing, so that p is known. When
+// `window` steps have counted, n of a size, which gave a tokens to each answer on average:
 //
-//   gain = sum n * a * p / (sum n * d + what the draft layer took for prompt rows meanwhile)
+//   gain = sum n * a * p / (sum n * d + c)
 //
-// sums over the sizes. That is the time that the same answers would have taken without drafts, over
-// the time that they took. Below least_gain drafts are off: for answers that are under way for
-// good, as the draft layer's rows of what is computed meanwhile are never made; for others until
-// the next try.
+// sums over the sizes, and c is what the draft layer took for prompt rows meanwhile, of which these
+// steps bear the part that they have of all tokens that answers got. That is the time that the same
+// answers would have taken without drafts, over the time that they took. Below least_gain drafts
+// are off: for answers that are under way for good, as the draft layer's rows of what is computed
+// meanwhile are never made; for others until the next try.
+//
+// Where 4 * window steps went by of which fewer than window / 4 count, nothing was learnt: a try
+// has failed, and drafts that were on are off if c, of all steps, was more than 3 % of their time.
 //
 // Threads: one.
 class DraftSwitch {
@@ -53,7 +57,7 @@ class DraftSwitch {
   bool on() const { return on_; }
   // Whether it verifies drafts, when so many answers go on in it.
   bool verifies(std::int32_t decoding) const;
-  // Of the last verdict; 0 before the first.
+  // Of the last verdict; 0 when there is none, or nothing was learnt since.
   double gain() const { return gain_; }
 
   // A step was run as the members above said.
@@ -86,6 +90,7 @@ class DraftSwitch {
   static std::size_t size_of(std::int32_t decoding);
   void count(const TimedStep& step, BatchSize& size);
   void judge();
+  void fail();  // drafts lose
   void turn(bool on);
 
   DraftSwitchOptions options_;
@@ -94,9 +99,12 @@ class DraftSwitch {
   double gain_ = 0;
   std::int32_t retry_;
   std::array<BatchSize, 31> sizes_;  // by the batch's binary logarithm
-  double prompt_seconds_ = 0;        // of the window
-  std::int64_t counted_ = 0;         // steps of the window that count
-  std::int64_t decoded_ = 0;         // steps that decoded since it was turned
+  // Since it was turned on or off, or judged.
+  std::int64_t steps_ = 0;
+  std::int64_t counted_ = 0;  // of them, those that count
+  std::int64_t tokens_ = 0;   // that answers got
+  double seconds_ = 0;
+  double prompt_seconds_ = 0;  // the draft layer's, for prompt rows
 };
 
 }  // namespace fathom::sched

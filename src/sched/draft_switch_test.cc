@@ -173,8 +173,42 @@ TEST(DraftSwitch, ATryOfWhichNothingIsLearntEnds) {
     on += drafts.on() ? 1 : 0;
     drafts.add(step);
   }
-  // 40 of each 90, as a try is four windows at most.
-  EXPECT_NEAR(on, 400, 40);
+  // After 50, 100, 200 and 400 steps without drafts tries of 40 steps, of which the last is begun.
+  EXPECT_NEAR(on, 150, 3);
+  EXPECT_EQ(drafts.gain(), 0);
+}
+
+// Prompts that came while nothing could be learnt do not weigh on the first steps that count.
+TEST(DraftSwitch, PromptsWeighOnAllTokensOfTheirTime) {
+  DraftSwitch drafts({});
+  Machine machine;
+  machine.right = 0.9;
+  TimedStep mixed;  // a long answer goes on without drafts while prompts come
+  mixed.decoding = 1;
+  mixed.tokens = 1;
+  mixed.prompt_rows = 20;
+  mixed.rows = 21;
+  mixed.seconds = 10;
+  mixed.draft_seconds = 0.2;
+  for (int i = 0; i < 1000; ++i) drafts.add(mixed);
+  EXPECT_TRUE(drafts.on());
+  for (int i = 0; i < 100; ++i) machine.step(drafts, 1);
+  EXPECT_TRUE(drafts.on());
+  EXPECT_NEAR(drafts.gain(), 1.9 / 1.5, 0.15);
+}
+
+// Where nothing is ever verified the draft layer's time for prompts is lost.
+TEST(DraftSwitch, PromptsAloneTurnThemOff) {
+  for (const double draft_seconds : {0.1, 0.02}) {
+    DraftSwitch drafts({});
+    TimedStep prompt;
+    prompt.prompt_rows = 100;
+    prompt.rows = 100;
+    prompt.seconds = 1;
+    prompt.draft_seconds = draft_seconds;
+    for (int i = 0; i < 500; ++i) drafts.add(prompt);
+    EXPECT_EQ(drafts.on(), draft_seconds < 0.03);
+  }
 }
 
 }  // namespace

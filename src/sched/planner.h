@@ -27,7 +27,7 @@ struct SequenceView {
   std::int32_t first_logit_row = 0;  // rows from this one on need logits; <= known - 1
   std::int32_t drafts = 0;  // guesses at its next tokens, whose rows a decode step would verify;
                             // < remaining
-  bool sits_out = false;    // keeps its pages and has no rows; it runs
+  bool sits_out = false;    // keeps its pages and has no rows, as it may have ended; it runs
 };
 
 // What a step may use. All limits are of this engine, one rank.
