@@ -228,7 +228,7 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
     crowded.engine.reserve_ratio = 0;
     crowded.engine.overlap = GetParam().overlap;
     if (GetParam().switches) {
-      crowded.engine.draft_switch = {.window = 3, .retry = 20, .max_retry = 20, .least_gain = 1000};
+      crowded.engine.draft_switch = {.window = 8, .retry = 10, .max_retry = 10, .least_gain = 1000};
     }
     EngineRunner engine(folder_of(GetParam()), crowded);
     const std::vector<wire::TokenOutput> outputs =
