@@ -101,15 +101,37 @@ void run_round(Runner& runner, const Workload& workload, std::size_t first, std:
                                      static_cast<double>(now_ns() - begin));
 }
 
-int run(const std::string& folder) {
+// One without drafts, one with them, one with the rule.
+std::vector<Runner> make_runners(const std::string& folder, std::int32_t batch) {
   EngineRunnerOptions options;
   options.threads = static_cast<int>(std::thread::hardware_concurrency());
+  options.pages = batch * kContext / config::kPageTokens;
   options.engine.context_tokens = kContext;
+  options.engine.max_running = batch;
   options.engine.chunk_tokens = 512;
   options.engine.end_tokens = {1};
   options.engine.prefix_cache = false;  // rounds repeat prompts
-  std::cout << describe_machine() << "; " << options.threads << " threads; median of "
-            << kRounds - 1 << " rounds, \"times\" of the rounds' own ratios\n";
+  std::vector<Runner> runners;
+  runners.push_back({std::make_unique<EngineRunner>(folder, options)});
+  options.engine.drafts = 1;
+  runners.push_back({std::make_unique<EngineRunner>(folder, options)});
+  options.engine.draft_switch.emplace();
+  runners.push_back({std::make_unique<EngineRunner>(folder, options)});
+  return runners;
+}
+
+// The first round warms up.
+double median_ratio(const Runner& one, const Runner& other) {
+  std::vector<double> ratios;
+  for (std::size_t round = 1; round < kRounds; ++round) {
+    ratios.push_back(one.tokens_per_second[round] / other.tokens_per_second[round]);
+  }
+  return median(ratios);
+}
+
+int run(const std::string& folder) {
+  std::cout << describe_machine() << "; " << std::thread::hardware_concurrency()
+            << " threads; median of " << kRounds - 1 << " rounds, \"times\" of their ratios\n";
   const Table table({{"workload", 14},
                      {"batch", 5},
                      {"right", 6},
@@ -118,33 +140,19 @@ int run(const std::string& folder) {
                      {"with the rule, times", 20}});
   for (const Workload& workload : {conversations(folder), random_prompts()}) {
     for (const std::int32_t batch : {1, 4, 16}) {
-      options.engine.max_running = batch;
-      options.pages = batch * kContext / config::kPageTokens;
-      std::vector<Runner> runners;
-      for (int i = 0; i < 3; ++i) {
-        options.engine.drafts = i == 0 ? 0 : 1;
-        options.engine.draft_switch.reset();
-        if (i == 2) options.engine.draft_switch.emplace();
-        runners.push_back({std::make_unique<EngineRunner>(folder, options)});
-      }
+      std::vector<Runner> runners = make_runners(folder, batch);
       const std::size_t requests = static_cast<std::size_t>(batch) * (workload.to_the_end ? 2 : 8);
       for (int round = 0; round < kRounds; ++round) {
         for (Runner& runner : runners) {
           run_round(runner, workload, static_cast<std::size_t>(round) * requests, requests);
         }
       }
-      std::vector<double> with;
-      std::vector<double> ruled;
-      for (std::size_t round = 1; round < kRounds; ++round) {
-        const double without = runners[0].tokens_per_second[round];
-        with.push_back(runners[1].tokens_per_second[round] / without);
-        ruled.push_back(runners[2].tokens_per_second[round] / without);
-      }
       const double right = static_cast<double>(runners[1].drafts.accepted) /
                            static_cast<double>(runners[1].drafts.drafts);
       table.row({workload.name, std::to_string(batch), number(right * 100, 1) + " %",
-                 number(median(runners[0].tokens_per_second), 0), number(median(with), 3),
-                 number(median(ruled), 3)});
+                 number(median(runners[0].tokens_per_second), 0),
+                 number(median_ratio(runners[1], runners[0]), 3),
+                 number(median_ratio(runners[2], runners[0]), 3)});
     }
   }
   return 0;

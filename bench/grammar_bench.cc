@@ -121,7 +121,8 @@ class Answers {
 void print_steps(const Case& one,
                  const std::shared_ptr<const Grammar>& grammar,
                  std::int32_t vocab) {
-  for (const std::size_t rows : {1, 2, 8, 64}) {
+  constexpr std::size_t kRows[] = {1, 2, 8, 64};
+  for (const std::size_t rows : kRows) {
     std::printf("%-26s %8zu", one.name, rows);
     for (const int threads : {1, 2, 4}) {
       fathom::grammar::MaskFiller filler(vocab, threads);

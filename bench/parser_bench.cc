@@ -42,7 +42,7 @@ void parse(benchmark::State& state,
     pieces.clear();
     parser.finish(pieces);
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
 void content(benchmark::State& state) {
@@ -84,7 +84,7 @@ void stops(benchmark::State& state, const std::vector<std::string>& regexes) {
       benchmark::DoNotOptimize(matcher.push(std::string_view(text).substr(at, piece), out));
     }
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
 void stop_strings(benchmark::State& state) { stops(state, {}); }

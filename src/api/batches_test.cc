@@ -30,8 +30,8 @@ std::string line(const std::string& id, std::string_view url = kUrl) {
 class FakeServer {
  public:
   Batches::Send sender() {
-    return [this](http::Request request, std::shared_ptr<http::Exchange> exchange) {
-      take(std::move(request), std::move(exchange));
+    return [this](const http::Request& request, const std::shared_ptr<http::Exchange>& exchange) {
+      take(request, exchange);
     };
   }
 
@@ -71,7 +71,7 @@ class FakeServer {
   }
 
  private:
-  void take(http::Request request, std::shared_ptr<http::Exchange> exchange) {
+  void take(const http::Request& request, const std::shared_ptr<http::Exchange>& exchange) {
     std::unique_lock lock(mutex_);
     asked_.insert(request.body);
     came_.notify_all();

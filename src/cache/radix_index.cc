@@ -16,7 +16,6 @@ namespace fathom::cache {
 namespace {
 
 using Node = RadixIndex::Node;
-constexpr Node kNone = RadixIndex::kNone;
 
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 

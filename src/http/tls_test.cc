@@ -103,7 +103,8 @@ TEST(Tls, CarriesRequestsOfAnySizeOverOneConnection) {
   TestServer server(secure());
   Client client = client_of(server);
 
-  for (const std::size_t size : {0, 1, 16383, 16384, 16385, 300'000, 5'000'000}) {
+  constexpr std::size_t kSizes[] = {0, 1, 16383, 16384, 16385, 300'000, 5'000'000};
+  for (const std::size_t size : kSizes) {
     const std::string body(size, 'x');
     const Result<Response> response = client.send(request("POST", "/echo", body));
     ASSERT_TRUE(response.ok()) << response.status().message();

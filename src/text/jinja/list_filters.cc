@@ -264,8 +264,7 @@ Value unique(Evaluator& evaluator, const Value& value, const Arguments& argument
     if (!budget.spend(1 + keys.size()) || !budget.take(2 * sizeof(Value))) return {};
     const Value looked_at = given(slots[1]) ? attribute_path(evaluator, item, *slots[1]) : item;
     Value key = sort_key(budget, looked_at, truth_or(slots[0], false));
-    if (key.is(Kind::kDict) ||
-        (key.is(Kind::kSequence) && key.as_sequence().kind == SequenceKind::kList)) {
+    if (!hashable(budget, key)) {
       return evaluator.fail("unique: a " + std::string(type_name(key)) + " cannot be looked up");
     }
     const bool known = std::any_of(keys.begin(), keys.end(),

@@ -351,7 +351,9 @@ Value call_dict(Evaluator& evaluator, const Method& method, const Arguments& arg
   if (method.name == MethodName::kGet) {
     const Slots slots = bind(budget, "get", arguments, {"key", "default"}, 1);
     if (!budget.ok()) return {};
-    if (slots[0]->is(Kind::kDict)) return evaluator.fail("get: a dict cannot be a key");
+    if (!hashable(budget, *slots[0])) {
+      return evaluator.fail("get: a " + std::string(type_name(*slots[0])) + " cannot be a key");
+    }
     if (const Value* found = find(budget, dict, *slots[0])) return *found;
     return slots[1] == nullptr ? Value() : *slots[1];
   }

@@ -242,8 +242,7 @@ bool contains(Budget& budget, const Value& a, const Value& b) {
            b.as_string().find(a.as_string()) != std::string::npos;
   }
   if (b.is(Kind::kDict)) {
-    if (a.is(Kind::kDict) ||
-        (a.is(Kind::kSequence) && a.as_sequence().kind == SequenceKind::kList)) {
+    if (!hashable(budget, a)) {
       return budget.fail("a " + std::string(type_name(a)) + " cannot be a key");
     }
     return find(budget, b.as_dict(), a) != nullptr;

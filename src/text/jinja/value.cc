@@ -141,22 +141,22 @@ bool bounded(Budget& budget, int depth) {
   return budget.fail("values nest deeper than " + std::to_string(Value::kMostDepth));
 }
 
-// As deep as the value. Tuples may share their items, so that there are more ways through one than
-// it has items. NOLINTNEXTLINE(misc-no-recursion)
-bool can_be_key(Budget& budget, const Value& value) {
-  if (!budget.spend(1) || value.is(Kind::kDict)) return false;
-  if (!value.is(Kind::kSequence)) return true;
-  const Sequence& sequence = value.as_sequence();
-  return sequence.kind == SequenceKind::kTuple &&
-         std::all_of(sequence.items.begin(), sequence.items.end(),
-                     // NOLINTNEXTLINE(misc-no-recursion)
-                     [&budget](const Value& item) { return can_be_key(budget, item); });
-}
-
 // Steps that a search through so many members costs.
 std::size_t search_cost(std::size_t members) { return 1 + members / 8; }
 
 }  // namespace
+
+// As deep as the value. Tuples may share their items, so that there are more ways through one than
+// it has items. NOLINTNEXTLINE(misc-no-recursion)
+bool hashable(Budget& budget, const Value& value) {
+  if (!budget.spend(1) || value.is(Kind::kDict)) return false;
+  if (!value.is(Kind::kSequence)) return true;
+  const Sequence& sequence = value.as_sequence();
+  if (sequence.kind != SequenceKind::kTuple) return sequence.kind != SequenceKind::kList;
+  return std::all_of(sequence.items.begin(), sequence.items.end(),
+                     // NOLINTNEXTLINE(misc-no-recursion)
+                     [&budget](const Value& item) { return hashable(budget, item); });
+}
 
 Value make_sequence(Budget& budget, SequenceKind kind, std::vector<Value> items) {
   auto sequence = std::make_shared<Sequence>();
@@ -175,7 +175,8 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> items) {
   auto dict = std::make_shared<Dict>();
   if (!budget.take(sizeof(Dict) + items.size() * 2 * sizeof(Value))) return {};
   for (auto& [key, value] : items) {
-    if (!can_be_key(budget, key)) {
+    const bool sequence = key.is(Kind::kSequence);
+    if (!hashable(budget, key) || (sequence && key.as_sequence().kind != SequenceKind::kTuple)) {
       budget.fail("a " + std::string(type_name(key)) + " cannot be a key");
       return {};
     }

@@ -216,6 +216,9 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> items);
 // A text, charged.
 Value make_text(Budget& budget, std::string text);
 
+// Whether Python could look the value up: no list, no dict and no tuple that has one.
+bool hashable(Budget& budget, const Value& value);
+
 // The member; null when there is none. Looks at the members in turn.
 const Value* find(Budget& budget, const Dict& dict, const Value& key);
 const Value* find(Budget& budget, const Dict& dict, std::string_view key);
