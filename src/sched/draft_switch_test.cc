@@ -1,5 +1,6 @@
 #include "sched/draft_switch.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -80,7 +81,7 @@ TEST(DraftSwitch, DraftsThatLoseAreOffAndTriedAgainEverMoreSeldom) {
   EXPECT_LT(changes[0], 25);
   EXPECT_NEAR(drafts.gain(), 1.4 / 1.5, 0.02);
   const int expected_pauses[] = {100, 200, 400, 400};
-  for (int i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(changes[2 * i + 1] - changes[2 * i], expected_pauses[i]);
     EXPECT_LE(changes[2 * i + 2] - changes[2 * i + 1], 12);
   }

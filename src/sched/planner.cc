@@ -219,7 +219,7 @@ std::int64_t Planning::reserved_pages(const SequenceView& sequence,
 
 bool Planning::fits(const SequenceView& candidate, const Share& share) {
   const std::int64_t growth = steps_to_token(candidate, share) * (1 + budget_.max_drafts) +
-                              2 * budget_.max_drafts + budget_.page_tokens;
+                              std::int64_t{2} * budget_.max_drafts + budget_.page_tokens;
   if (growth != reserved_growth_) {  // one value for all that complete in this step
     reserved_growth_ = growth;
     reserved_ = 0;
