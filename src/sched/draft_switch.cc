@@ -9,9 +9,9 @@ namespace fathom::sched {
 
 namespace {
 
-// Times of steps that verify nothing: fewer tell nothing yet.
-constexpr std::size_t kFewPlain = 3;
-constexpr std::int64_t kTrialEvery = 64;
+// Pairs of steps with drafts and without: fewer tell nothing yet.
+constexpr std::size_t kFewPairs = 5;
+constexpr std::int64_t kTrialEvery = 32;
 constexpr std::int64_t kFirstTrialsEvery = 4;  // until there are enough
 // Within so many windows' steps a part of a window must have counted.
 constexpr std::int64_t kPatience = 4;
@@ -19,15 +19,15 @@ constexpr double kMostPromptShare = 0.03;
 
 }  // namespace
 
-void DraftSwitch::Times::add(double seconds) {
-  seconds_[next_] = seconds;
+void DraftSwitch::Latest::add(double number) {
+  numbers_[next_] = number;
   next_ = (next_ + 1) % kKept;
   count_ = std::min(count_ + 1, kKept);
 }
 
-double DraftSwitch::Times::median() const {
+double DraftSwitch::Latest::median() const {
   FATHOM_CHECK(count_ > 0);
-  std::array<double, kKept> sorted = seconds_;
+  std::array<double, kKept> sorted = numbers_;
   const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(count_ / 2);
   std::nth_element(sorted.begin(), middle, sorted.begin() + static_cast<std::ptrdiff_t>(count_));
   return *middle;
@@ -40,7 +40,7 @@ std::size_t DraftSwitch::size_of(std::int32_t decoding) {
 bool DraftSwitch::verifies(std::int32_t decoding) const {
   if (!on_ || decoding < 1) return on_;
   const BatchSize& size = sizes_[size_of(decoding)];
-  return size.since_plain < (size.plain.count() < kFewPlain ? kFirstTrialsEvery : kTrialEvery);
+  return size.since_plain < (size.ratios.count() < kFewPairs ? kFirstTrialsEvery : kTrialEvery);
 }
 
 void DraftSwitch::add(const TimedStep& step) {
@@ -57,24 +57,36 @@ void DraftSwitch::add(const TimedStep& step) {
     if (steps_ < retry_) return;
     turn(true);
     trying_ = true;
-  } else if (counted_ >= options_.window || steps_ >= kPatience * options_.window) {
+    gain_ = 0;
+    for (BatchSize& size : sizes_) size.ratios.clear();
+  } else if (learnt() >= options_.window || steps_ >= kPatience * options_.window) {
     judge();
   }
 }
 
 void DraftSwitch::count(const TimedStep& step, BatchSize& size) {
   if (step.drafting == 0) {
-    size.plain.add(step.seconds - step.draft_seconds);
+    const double plain = step.seconds - step.draft_seconds;
+    if (size.just_now > 0 && plain > 0) size.ratios.add(size.just_now / plain);
+    size.just_now = 0;
     size.since_plain = 0;
     return;
   }
   ++size.since_plain;
   if (!on_ || step.drafting < step.decoding) return;
   size.drafting.add(step.seconds);
+  size.just_now += (step.seconds - size.just_now) * (size.just_now > 0 ? 0.25 : 1);
   ++size.steps;
   size.answers += step.decoding;
   size.tokens += step.tokens;
-  ++counted_;
+}
+
+std::int64_t DraftSwitch::learnt() const {
+  std::int64_t steps = 0;
+  for (const BatchSize& size : sizes_) {
+    if (size.ratios.count() >= kFewPairs) steps += size.steps;
+  }
+  return steps;
 }
 
 void DraftSwitch::judge() {
@@ -82,15 +94,17 @@ void DraftSwitch::judge() {
   double with = 0;
   double tokens = 0;
   for (const BatchSize& size : sizes_) {
-    if (size.steps == 0 || size.plain.count() < kFewPlain) continue;
+    if (size.steps == 0 || size.ratios.count() < kFewPairs) continue;
     const auto steps = static_cast<double>(size.steps);
     const auto of_size = static_cast<double>(size.tokens);
-    without += steps * of_size / static_cast<double>(size.answers) * size.plain.median();
-    with += steps * size.drafting.median();
+    const double seconds = steps * size.drafting.median();
+    without += seconds / size.ratios.median() * of_size / static_cast<double>(size.answers);
+    with += seconds;
     tokens += of_size;
   }
-  if (with > 0 && counted_ >= options_.window / kPatience) {
-    gain_ = without / (with + prompt_seconds_ * tokens / static_cast<double>(tokens_));
+  if (learnt() >= options_.window / kPatience && with > 0) {
+    const double gain = without / (with + prompt_seconds_ * tokens / static_cast<double>(tokens_));
+    gain_ = gain_ > 0 ? (3 * gain_ + gain) / 4 : gain;
     if (gain_ < options_.least_gain) return fail();
     retry_ = options_.retry;
     return turn(true);
@@ -109,7 +123,6 @@ void DraftSwitch::turn(bool on) {
   on_ = on;
   trying_ = false;
   steps_ = 0;
-  counted_ = 0;
   tokens_ = 0;
   seconds_ = 0;
   prompt_seconds_ = 0;

@@ -31,18 +31,20 @@ struct TimedStep {
   double draft_seconds = 0;  // of those, the draft layer's
 };
 
-// The rule. Steps of batches of like size (within a factor of two) are taken together; p is the
-// median time of the latest that verified nothing, without their draft layer's, and d that of those
-// with drafts. Where drafts are on, one step in 64 verifies nothing, so that p is known. When
-// `window` steps have counted, n of a size, which gave a tokens to each answer on average:
+// The rule. Steps of batches of like size (within a factor of two) are taken together. Where drafts
+// are on, one step in 32 verifies nothing; r is the median, over the latest of these, of the time
+// of the steps with drafts just before it to its own without the draft layer's: contexts grow and
+// machines get busy, but both of such a pair alike. When `window` steps have counted, n of a size
+// with a median time of d, which gave a tokens to each answer on average:
 //
-//   gain = sum n * a * p / (sum n * d + c)
+//   gain = sum n * a * d / r / (sum n * d + c)
 //
 // sums over the sizes, and c is what the draft layer took for prompt rows meanwhile, of which these
 // steps bear the part that they have of all tokens that answers got. That is the time that the same
-// answers would have taken without drafts, over the time that they took. Below least_gain drafts
-// are off: for answers that are under way for good, as the draft layer's rows of what is computed
-// meanwhile are never made; for others until the next try.
+// answers would have taken without drafts, over the time that they took. Of verdicts that follow
+// each other the latest has a quarter of the weight. Below least_gain drafts are off: for answers
+// that are under way for good, as the draft layer's rows of what is computed meanwhile are never
+// made; for others until the next try.
 //
 // Where 4 * window steps went by of which fewer than window / 4 count, nothing was learnt: a try
 // has failed, and drafts that were on are off if c, of all steps, was more than 3 % of their time.
@@ -64,22 +66,24 @@ class DraftSwitch {
   void add(const TimedStep& step);
 
  private:
-  // The latest times of one kind of step.
-  class Times {
+  // The latest numbers of a kind.
+  class Latest {
    public:
-    void add(double seconds);
+    void add(double number);
+    void clear() { count_ = next_ = 0; }
     double median() const;
     std::size_t count() const { return count_; }
 
    private:
     static constexpr std::size_t kKept = 15;
-    std::array<double, kKept> seconds_{};
+    std::array<double, kKept> numbers_{};
     std::size_t count_ = 0;
     std::size_t next_ = 0;
   };
   struct BatchSize {
-    Times plain;
-    Times drafting;
+    Latest ratios;        // r
+    Latest drafting;      // d
+    double just_now = 0;  // the time of the latest steps with drafts; 0: none since a plain one
     // Of the window.
     std::int64_t steps = 0;
     std::int64_t answers = 0;
@@ -89,6 +93,8 @@ class DraftSwitch {
 
   static std::size_t size_of(std::int32_t decoding);
   void count(const TimedStep& step, BatchSize& size);
+  // Steps that count, of sizes whose r is known.
+  std::int64_t learnt() const;
   void judge();
   void fail();  // drafts lose
   void turn(bool on);
@@ -101,8 +107,7 @@ class DraftSwitch {
   std::array<BatchSize, 31> sizes_;  // by the batch's binary logarithm
   // Since it was turned on or off, or judged.
   std::int64_t steps_ = 0;
-  std::int64_t counted_ = 0;  // of them, those that count
-  std::int64_t tokens_ = 0;   // that answers got
+  std::int64_t tokens_ = 0;  // that answers got
   double seconds_ = 0;
   double prompt_seconds_ = 0;  // the draft layer's, for prompt rows
 };

@@ -58,8 +58,8 @@ TEST(DraftSwitch, DraftsThatGainStayOn) {
   for (int i = 0; i < 10000; ++i) verified += machine.step(drafts, 3) ? 1 : 0;
   EXPECT_TRUE(drafts.on());
   EXPECT_NEAR(drafts.gain(), 1.7 / 1.5, 0.01);
-  EXPECT_GT(verified, 9800);
-  EXPECT_LT(verified, 9900);  // one in 64 tells what a step without them takes
+  EXPECT_GT(verified, 9600);
+  EXPECT_LT(verified, 9720);  // one in 32 tells what a step without them takes
 }
 
 TEST(DraftSwitch, DraftsThatLoseAreOffAndTriedAgainEverMoreSeldom) {
@@ -76,14 +76,14 @@ TEST(DraftSwitch, DraftsThatLoseAreOffAndTriedAgainEverMoreSeldom) {
     machine.step(drafts, 5);
     if (drafts.on() != before) changes.push_back(i);
   }
-  // Off after the first window with its trials, then after a window each.
+  // Off after the first window with its trials, then after tries with theirs.
   ASSERT_GE(changes.size(), 9U);
-  EXPECT_LT(changes[0], 25);
+  EXPECT_LT(changes[0], 30);
   EXPECT_NEAR(drafts.gain(), 1.4 / 1.5, 0.02);
   const int expected_pauses[] = {100, 200, 400, 400};
   for (std::size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(changes[2 * i + 1] - changes[2 * i], expected_pauses[i]);
-    EXPECT_LE(changes[2 * i + 2] - changes[2 * i + 1], 12);
+    EXPECT_LE(changes[2 * i + 2] - changes[2 * i + 1], 30);
   }
 }
 
