@@ -32,7 +32,7 @@ void parse(benchmark::State& state,
            std::string_view text,
            std::size_t piece) {
   std::vector<AnswerPiece> pieces;
-  for (auto unused : state) {
+  for ([[maybe_unused]] auto _ : state) {
     AnswerParser parser(options);
     for (std::size_t at = 0; at < text.size(); at += piece) {
       pieces.clear();
@@ -77,7 +77,7 @@ void stops(benchmark::State& state, const std::vector<std::string>& regexes) {
   const std::string text = prose(1 << 16);
   const auto piece = static_cast<std::size_t>(state.range(0));
   std::string out;
-  for (auto unused : state) {
+  for ([[maybe_unused]] auto _ : state) {
     StopMatcher matcher(*rules);
     for (std::size_t at = 0; at < text.size(); at += piece) {
       out.clear();

@@ -332,7 +332,7 @@ Value from_float(Evaluator& evaluator, double value, const Value& fallback) {
 Value to_int(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   Budget& budget = evaluator.budget();
   const Slots slots = bind(budget, "int", arguments, {"default", "base"});
-  const Value fallback = slots[0] == nullptr ? Value::integer(0) : *slots[0];
+  Value fallback = slots[0] == nullptr ? Value::integer(0) : *slots[0];
   if (value.is_undefined()) return evaluator.fail(value.why_undefined());
   if (value.is_integral()) return Value::integer(value.as_int());
   if (value.is(Kind::kBigInt)) return value;
