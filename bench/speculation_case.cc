@@ -23,7 +23,7 @@ constexpr int kSteps = 24;
 // Quick steps are run again and again: a slice that other work takes is longer than one of them.
 constexpr double kLeastSeconds = 2;
 constexpr std::int32_t kSequences = 16;
-constexpr std::int32_t kBatches[] = {1, 4, 16};  // NOLINT(*-avoid-c-arrays)
+constexpr std::int32_t kBatches[] = {1, 4, 16};
 // Of a step with a draft: smaller components are not listed.
 constexpr double kSmallComponent = 0.03;
 

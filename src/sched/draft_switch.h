@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 // Whether drafts are worth their time. On a CPU they often are not: the rows of drafts cost nearly
 // as much as any others, and each goes to experts of its own.
@@ -84,11 +83,11 @@ class DraftSwitch {
     Latest ratios;        // r
     Latest drafting;      // d
     double just_now = 0;  // the time of the latest steps with drafts; 0: none since a plain one
+    std::int64_t since_plain = 0;  // steps that verified something
     // Of the window.
     std::int64_t steps = 0;
     std::int64_t answers = 0;
     std::int64_t tokens = 0;
-    std::int64_t since_plain = 0;
   };
 
   static std::size_t size_of(std::int32_t decoding);
