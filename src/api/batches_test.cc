@@ -347,7 +347,7 @@ TEST_F(BatchesTest, WhatACrashLeftHalfStoredIsRemoved) {
   const std::string name = "file-" + std::string(24, 'a');
   const std::vector<std::string> half{name, name + ".part", name + ".json.part",
                                       "batch_" + std::string(24, 'b') + ".json.part"};
-  const std::filesystem::path other = folder / "notes.part";
+  const std::filesystem::path other = folder / ("notes-" + std::string(24, 'c') + ".part");
   for (const std::string& each : half) std::ofstream(folder / each) << "half";
   std::ofstream(other) << "somebody's";
   FileStore files(folder, {});

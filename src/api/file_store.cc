@@ -22,6 +22,7 @@ namespace fathom::api {
 namespace {
 
 constexpr std::string_view kFilePrefix = "file-";
+constexpr std::string_view kBatchPrefix = "batch_";  // of records that batches keep here
 constexpr std::string_view kRecordEnd = ".json";
 constexpr std::int64_t kMaxRecordBytes = 1 << 20;
 constexpr std::size_t kMaxNameBytes = 255;
@@ -37,8 +38,7 @@ bool is_unfinished(std::string_view name) {
   if (!name.ends_with(kPart)) return false;
   name.remove_suffix(kPart.size());
   if (name.ends_with(kRecordEnd)) name.remove_suffix(kRecordEnd.size());
-  const std::size_t prefix = name.find_first_of("-_");
-  return prefix != std::string_view::npos && is_name(name, name.substr(0, prefix + 1));
+  return is_name(name, kFilePrefix) || is_name(name, kBatchPrefix);
 }
 
 // The names of a folder's entries.

@@ -29,7 +29,6 @@ std::optional<cache::RadixIndex::Options> index_options(const EngineOptions& opt
 
 Result<bool> Engine::State::launch() {
   at("plan a step");
-  if (draft_switch) step_began_ns = now_ns();
   verifies = options.drafts > 0 && (!draft_switch || draft_switch->on());
   sched::StepPlan step_plan = plan();
   if (draft_switch && verifies && decodes_alone(step_plan)) {
@@ -44,6 +43,7 @@ Result<bool> Engine::State::launch() {
     step_plan = plan();
   }
   if (step_plan.empty()) return false;
+  if (draft_switch) step_began_ns = now_ns();  // a trial is planned twice
   account.begin(pages, reserve.ratio());
   const std::vector<Work> work = apply(step_plan);
   adjust_reserve(step_plan, work);
@@ -69,11 +69,13 @@ Status Engine::State::collect() {
   // Before anyone believes the numbers: were the weights still there?
   if (options.weights_health) FATHOM_RETURN_IF_ERROR(options.weights_health());
   ++load.steps;
-  const std::int64_t tokens_before = load.generated_tokens;
+  std::int64_t tokens = 0;  // of answers that went on
   for (std::size_t i = 0; i < step->work.size(); ++i) {
+    const std::int64_t before = load.generated_tokens;
     record(step->work[i], std::move(step->results[i]));
+    if (step->work[i].decodes) tokens += load.generated_tokens - before;
   }
-  if (draft_switch) time_step(*step, load.generated_tokens - tokens_before);
+  if (draft_switch) time_step(*step, tokens);
   return {};
 }
 

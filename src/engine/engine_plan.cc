@@ -163,16 +163,19 @@ std::vector<Work> Engine::State::apply(const sched::StepPlan& plan) {
         std::min(options.context_tokens,
                  static_cast<std::int32_t>(sequence.pages.size()) * config::kPageTokens);
     each.draws = rows.completes;
-    each.decodes = each.rows == each.draws_of() && sequence.generated() > 0;
+    each.decodes = decodes(rows);
     work.push_back(std::move(each));
   }
   return work;
 }
 
+bool Engine::State::decodes(const sched::PlannedRows& rows) const {
+  return rows.completes && rows.rows == 1 + rows.drafts && planned[rows.id]->generated() > 0;
+}
+
 bool Engine::State::decodes_alone(const sched::StepPlan& plan) const {
-  return std::all_of(plan.rows.begin(), plan.rows.end(), [this](const sched::PlannedRows& rows) {
-    return rows.rows == 1 + rows.drafts && rows.completes && planned[rows.id]->generated() > 0;
-  });
+  return std::all_of(plan.rows.begin(), plan.rows.end(),
+                     [this](const sched::PlannedRows& rows) { return decodes(rows); });
 }
 
 bool Engine::State::chooses_drafting(const sched::StepPlan& plan) {

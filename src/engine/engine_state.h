@@ -76,6 +76,8 @@ struct Engine::State {
   bool comes_after(const Sequence& sequence, std::int32_t found_pages, std::int32_t rows) const;
   std::vector<Work> apply(const sched::StepPlan& plan);
   void retract(Sequence& sequence);
+  // Whether an answer goes on with these rows.
+  bool decodes(const sched::PlannedRows& rows) const;
   // Whether answers go on in the planned step and nothing else.
   bool decodes_alone(const sched::StepPlan& plan) const;
   // Whether the draft layer runs in a step whose plan has been applied. Where it does not its rows

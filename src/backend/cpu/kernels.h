@@ -17,7 +17,7 @@ void scatter(CpuStream& stream, const ops::ScatterArgs& args);
 void gather_rows(CpuStream& stream, const ops::GatherRowsArgs& args);
 void rope(CpuStream& stream, const ops::RopeArgs& args);
 
-// accept_drafts.cc, adjust_logits.cc, logprobs.cc, sample.cc
+// draft_rows.cc, adjust_logits.cc, logprobs.cc, sample.cc
 void accept_drafts(CpuStream& stream, const ops::AcceptDraftsArgs& args);
 void follow_rows(CpuStream& stream, const ops::FollowRowsArgs& args);
 void advance_rows(CpuStream& stream, const ops::AdvanceRowsArgs& args);
