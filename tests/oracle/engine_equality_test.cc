@@ -127,7 +127,8 @@ class EngineEquality : public testing::TestWithParam<Case> {
     options.engine.eviction = GetParam().eviction;
     options.engine.drafts = crowded ? GetParam().drafts : 0;
     if (GetParam().switches) {
-      options.engine.draft_switch = {.window = 4, .retry = 30, .max_retry = 30, .least_gain = 1000};
+      options.engine.draft_switch = {
+          .window = 80, .retry = 20, .max_retry = 20, .least_gain = 1000};
     }
     return options;
   }
