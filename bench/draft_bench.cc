@@ -3,7 +3,6 @@
 // which many are wrong. The three take turns. The argument is a model folder with an evaluation
 // set; fathom-tiny without one.
 
-#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "bench/machine.h"
+#include "bench/median.h"
 #include "bench/table.h"
 #include "support/engine_runner.h"
 #include "text/chat_encoding.h"
@@ -32,11 +32,6 @@ using Prompts = std::vector<std::vector<wire::TokenId>>;
 constexpr int kRounds = 9;
 constexpr std::int32_t kContext = 2048;
 
-double median(std::vector<double> numbers) {
-  std::sort(numbers.begin(), numbers.end());
-  return numbers[numbers.size() / 2];
-}
-
 struct Workload {
   const char* name;
   Prompts prompts;
@@ -44,7 +39,7 @@ struct Workload {
   bool to_the_end;  // an end token does not end the answer
 };
 
-// Those of the evaluation set that are short and have no tools.
+// Those of the evaluation set that are short and have no tools; there may be no such set.
 Workload conversations(const std::string& folder) {
   const auto tokenizer = text::Tokenizer::load(folder).value();
   Workload workload{"conversations", {}, 500, false};
@@ -139,6 +134,10 @@ int run(const std::string& folder) {
                      {"with, times", 11},
                      {"with the rule, times", 20}});
   for (const Workload& workload : {conversations(folder), random_prompts()}) {
+    if (workload.prompts.empty()) {
+      std::cout << "no " << workload.name << ": " << folder << " has no eval.jsonl\n";
+      continue;
+    }
     for (const std::int32_t batch : {1, 4, 16}) {
       std::vector<Runner> runners = make_runners(folder, batch);
       const std::size_t requests = static_cast<std::size_t>(batch) * (workload.to_the_end ? 2 : 8);

@@ -2,7 +2,6 @@
 // beside one without. The argument is a model folder; without one the mid-size random model is
 // made, once. With --speculation only the last part runs.
 
-#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <numeric>
@@ -13,6 +12,7 @@
 
 #include "base/thread_pool.h"
 #include "bench/machine.h"
+#include "bench/median.h"
 #include "bench/model_cost.h"
 #include "bench/model_session.h"
 #include "bench/process_memory.h"
@@ -42,11 +42,6 @@ std::filesystem::path made_model(int threads) {
   FATHOM_CHECK_MSG(written.ok(), written.message());
   std::filesystem::rename(unfinished, folder);
   return folder;
-}
-
-double median(std::vector<double> times) {
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
 }
 
 std::string mib(double bytes) { return number(bytes / (1 << 20), 0); }

@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "bench/machine.h"
+#include "bench/median.h"
 #include "bench/peer_process.h"
 #include "bench/table.h"
 #include "bench/tokenizer_texts.h"
@@ -46,11 +47,6 @@ double seconds(Call&& call) {
   const double begin = processor_s();
   call();
   return processor_s() - begin;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 std::size_t bytes_in(const Texts& texts) {

@@ -2,13 +2,13 @@
 // cache has the turn before, and when it does not. fathom-tiny on this CPU; the argument is a model
 // folder.
 
-#include <algorithm>
 #include <iostream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "bench/machine.h"
+#include "bench/median.h"
 #include "bench/table.h"
 #include "support/engine_runner.h"
 
@@ -21,11 +21,6 @@ using test_support::EngineRunnerOptions;
 constexpr std::int32_t kHistory = 4096;
 constexpr std::int32_t kNew = 40;
 constexpr int kRounds = 7;
-
-double median(std::vector<double> numbers) {
-  std::sort(numbers.begin(), numbers.end());
-  return numbers[numbers.size() / 2];
-}
 
 // The turn number `round`: its history is its own.
 wire::GenerateRequest turn(int round, std::int32_t tokens) {

@@ -2,7 +2,6 @@
 // time is the host's with and without graphs and a step launched ahead, the rate at which weights
 // reach the device, and the time from exec to ready. $FATHOM_HOME names the folder of models/.
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +17,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/fast_products.h"
+#include "bench/median.h"
 #include "bench/table.h"
 #include "model/tensor_table.h"
 #include "model/weight_upload.h"
@@ -38,11 +38,6 @@ constexpr int kCpuThreads = 16;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> numbers) {
-  std::sort(numbers.begin(), numbers.end());
-  return numbers[numbers.size() / 2];
 }
 
 struct Setting {

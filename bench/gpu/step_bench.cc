@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "bench/gpu/step_options.h"
 #include "bench/gpu/timed_ops.h"
+#include "bench/median.h"
 #include "bench/table.h"
 #include "cache/kv_store.h"
 #include "config/kv_layout.h"
@@ -82,11 +83,6 @@ TensorView upload(Device& device,
   device.copy_to_device(stream, buffers.back().data(), numbers.data(), numbers.size() * sizeof(T));
   FATHOM_CHECK(stream.synchronize().ok());
   return {buffers.back().data(), DType::kI32, {static_cast<std::int64_t>(numbers.size())}};
-}
-
-double median(std::vector<double> numbers) {
-  std::sort(numbers.begin(), numbers.end());
-  return numbers[numbers.size() / 2];
 }
 
 // Bytes read and written by copies inside the card, per second: the median of ten copies of 1 GiB.

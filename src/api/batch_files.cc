@@ -96,7 +96,7 @@ Status ResultFile::drop_failed() {
   struct stat facts {};
   if (error) return {Code::kUnavailable, "'" + path_ + "' cannot be found: " + error.message()};
   if (fstat(descriptor_, &facts) != 0) return file_failure(path_, "read");
-  const std::string part = real.string() + ".part";
+  const std::string part = real.string() + std::string(kUnfinishedEnd);
   const int descriptor = ::open(part.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
                                 facts.st_mode & 0777U);
   if (descriptor < 0) return file_failure(part, "written");

@@ -38,7 +38,7 @@ bool write_all(int descriptor, std::string_view text) {
 }
 
 Status write_whole_file(const std::filesystem::path& path, std::string_view text) {
-  const std::filesystem::path part = path.string() + ".part";
+  const std::filesystem::path part = path.string() + std::string(kUnfinishedEnd);
   const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (descriptor < 0) return file_failure(part, "written");
   Status status;

@@ -14,6 +14,9 @@ Status file_failure(const std::filesystem::path& path, std::string_view what);
 // The names in a folder are on the disk: of files that were made, renamed or deleted in it.
 Status sync_folder(const std::filesystem::path& folder);
 
+// What the name of a file ends with before it gets its own: the file may be half written.
+inline constexpr std::string_view kUnfinishedEnd = ".part";
+
 // Makes or replaces a file, whole or not at all. It is its user's alone (0600).
 Status write_whole_file(const std::filesystem::path& path, std::string_view text);
 

@@ -25,7 +25,7 @@ constexpr std::string_view kFilePrefix = "file-";
 constexpr std::string_view kBatchPrefix = "batch_";  // of records that batches keep here
 constexpr std::string_view kRecordEnd = ".json";
 constexpr std::int64_t kMaxRecordBytes = 1 << 20;
-constexpr std::size_t kMaxNameBytes = 255;
+constexpr std::size_t kMaxFileNameBytes = 255;
 
 bool is_name(std::string_view name, std::string_view prefix) {
   if (!name.starts_with(prefix) || name.size() != prefix.size() + 24) return false;
@@ -34,9 +34,8 @@ bool is_name(std::string_view name, std::string_view prefix) {
 
 // Whether write_whole_file() did not come to its end on a content or record.
 bool is_unfinished(std::string_view name) {
-  constexpr std::string_view kPart = ".part";
-  if (!name.ends_with(kPart)) return false;
-  name.remove_suffix(kPart.size());
+  if (!name.ends_with(kUnfinishedEnd)) return false;
+  name.remove_suffix(kUnfinishedEnd.size());
   if (name.ends_with(kRecordEnd)) name.remove_suffix(kRecordEnd.size());
   return is_name(name, kFilePrefix) || is_name(name, kBatchPrefix);
 }
@@ -222,8 +221,8 @@ Result<StoredFile> FileStore::add(std::string_view filename,
                       std::to_string(limits_.max_files) + " and " +
                       std::to_string(limits_.max_bytes) + "; delete some");
   }
-  StoredFile file{random_name(kFilePrefix), std::string(filename.substr(0, kMaxNameBytes)),
-                  std::string(purpose.substr(0, kMaxNameBytes)), bytes,
+  StoredFile file{random_name(kFilePrefix), std::string(filename.substr(0, kMaxFileNameBytes)),
+                  std::string(purpose.substr(0, kMaxFileNameBytes)), bytes,
                   static_cast<std::int64_t>(unix_time_s())};
   FATHOM_RETURN_IF_ERROR(write_whole_file(path(file.id), content));
   if (Status status = put(file); !status.ok()) {

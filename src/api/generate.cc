@@ -137,6 +137,7 @@ std::optional<Refusal> read_item_rid(const Json& body, std::size_t index, bool b
     item.told.rid = random_id();
     return std::nullopt;
   }
+  if (auto refusal = check_name("rid", *rid)) return refusal;
   item.told.rid = *rid;
   if (batch && body.find("rid")->is_string()) item.told.rid += "_" + std::to_string(index);
   return std::nullopt;

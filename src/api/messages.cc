@@ -40,7 +40,7 @@ std::optional<Refusal> prepare_messages(Core& core, const Json& body, Prepared& 
   request.sampling.request = read_request_fields(fields);
   MessagesFacts facts;
   facts.id = fields.find("rid") == nullptr ? "msg_" + random_id() : read_rid(fields);
-  facts.model = fields.text("model", core.options.served_model_name);
+  facts.model = fields.name_text("model", core.options.served_model_name);
   facts.stream = fields.boolean("stream", false);
   facts.cache_report = core.options.cache_report;
   request.id = facts.id;

@@ -17,7 +17,6 @@ observe::EngineValues engine_values(const Core& core) {
   values.slots = load.slots;
   values.pages = load.pages;
   values.pages_used = load.pages_used;
-  values.pages_cached = load.pages_cached;
   values.pages_leaked = load.pages_leaked;
   values.evicted_tokens = load.totals.evicted_tokens;
   values.draft_tokens = core.options.draft_tokens;

@@ -24,7 +24,7 @@ Json message_of(std::string_view role, std::string content) {
 
 OllamaFacts read_facts(FieldReader& fields, const ServiceOptions& options, bool chat) {
   OllamaFacts facts;
-  facts.model = fields.text("model", options.served_model_name);
+  facts.model = fields.name_text("model", options.served_model_name);
   facts.chat = chat;
   facts.stream = fields.boolean("stream", true);
   facts.begun_ns = now_ns();

@@ -1,5 +1,7 @@
 #include "api/openai_fields.h"
 
+#include <utility>
+
 #include "base/clock.h"
 
 namespace fathom::api {
@@ -16,13 +18,17 @@ std::string read_rid(FieldReader& fields) {
     fields.refuse_kind(kName, *value, "a string");
     return {};
   }
+  if (auto refusal = check_name(kName, *rid)) {
+    fields.refuse(std::move(*refusal));
+    return {};
+  }
   return rid->empty() ? random_id() : *rid;
 }
 
 AnswerFacts read_openai_facts(FieldReader& fields, const Core& core, std::uint32_t samples) {
   AnswerFacts facts;
   facts.id = read_rid(fields);
-  facts.model = fields.text("model", "default");
+  facts.model = fields.name_text("model", "default");
   facts.created = static_cast<std::int64_t>(unix_time_s());
   facts.weight_version = core.options.weight_version;
   facts.samples = samples;

@@ -82,6 +82,12 @@ std::optional<Refusal> read_token_ids(const Json& value,
   return std::nullopt;
 }
 
+std::optional<Refusal> check_name(std::string_view field, std::string_view text) {
+  if (text.size() <= kMaxNameBytes) return std::nullopt;
+  return Refusal::semantic(std::string(field) + ": has " + std::to_string(text.size()) +
+                           " bytes, expected at most " + std::to_string(kMaxNameBytes));
+}
+
 FieldReader::FieldReader(const Json& body, std::string where)
     : body_(&body), where_(std::move(where)) {
   FATHOM_CHECK(body.is_object());
@@ -124,6 +130,15 @@ std::string FieldReader::text(std::string_view name, std::string_view fallback) 
   if (const std::string* text = value->as_string(); text != nullptr) return *text;
   refuse_kind(name, *value, "a string");
   return std::string(fallback);
+}
+
+std::string FieldReader::name_text(std::string_view name, std::string_view fallback) {
+  std::string out = text(name, fallback);
+  if (auto refusal = check_name(path(name), out)) {
+    refuse(std::move(*refusal));
+    out = fallback;
+  }
+  return out;
 }
 
 std::optional<std::int64_t> FieldReader::integer(std::string_view name,

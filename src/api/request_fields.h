@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@ struct Range {
   bool least_excluded = false;
 };
 
+// Texts that name something (a request, a model, a cache's part) and are copied for each sample or
+// answer's piece.
+inline constexpr std::size_t kMaxNameBytes = 1024;
+std::optional<Refusal> check_name(std::string_view field, std::string_view text);
+
 // Reads the members of a request body. A member that is missing or null gives the fallback. The
 // first member that cannot be used decides refusal(), and everything after it still gives values,
 // so a reader asks once, at the end. Members that nobody reads are ignored, as SGLang does.
@@ -39,6 +45,8 @@ class FieldReader {
 
   bool boolean(std::string_view name, bool fallback);
   std::string text(std::string_view name, std::string_view fallback);
+  // A text of at most kMaxNameBytes.
+  std::string name_text(std::string_view name, std::string_view fallback);
   std::optional<std::int64_t> integer(std::string_view name, std::int64_t least, std::int64_t most);
   std::optional<double> number(std::string_view name, const Range& range);
   // Any whole number of 64 bits, with or without sign.

@@ -287,7 +287,7 @@ void read_response_fields(FieldReader& fields, bool default_thinking, ChatReques
 std::string response_settings(FieldReader& fields, const ChatRequest& request) {
   std::string out;
   JsonWriter writer(out);
-  writer.string("model", fields.text("model", "default"));
+  writer.string("model", fields.name_text("model", "default"));
   for (const std::string_view name : {"instructions", "max_output_tokens", "max_tool_calls", "user",
                                       "safety_identifier", "prompt_cache_key"}) {
     repeat(writer, fields, name, "null");

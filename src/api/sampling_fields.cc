@@ -149,7 +149,7 @@ AnswerOptions SamplingFields::answer_options(const std::string& rid) const {
 std::string read_cache_namespace(FieldReader& fields) {
   std::string out;
   for (const std::string_view name : {"cache_salt", "extra_key"}) {
-    const std::string text = fields.text(name, "");
+    const std::string text = fields.name_text(name, "");
     if (text.empty()) continue;
     out.append(name).append(" ").append(std::to_string(text.size())).append(" ").append(text);
   }

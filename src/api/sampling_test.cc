@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/request_fields.h"
 #include "api/service_testing.h"
 #include "base/json.h"
 
@@ -249,6 +250,39 @@ TEST(RequestFields, PriorityAndThePartsOfThePrefixCacheReachTheEngine) {
             "priority: was 1.5, expected a whole number from -2147483647 to 2147483647");
   EXPECT_EQ(message_of(rig.ask("POST", "/generate", R"({"text":"a","cache_salt":5})").body),
             "cache_salt: expected a string, was a number");
+}
+
+// They are copied for each sample, and some of them into each piece of an answer.
+TEST(RequestFields, LongNamesAreRefused) {
+  ServiceRig rig;
+  const auto with = [](std::string_view rest, std::string_view name, const std::string& text) {
+    return std::string(rest) + ",\"" + std::string(name) + "\":\"" + text + "\"}";
+  };
+  struct Case {
+    const char* path;
+    const char* rest;
+    std::vector<const char*> names;
+  };
+  const Case cases[] = {
+      {"/generate", R"({"text":"a")", {"rid", "extra_key", "cache_salt"}},
+      {"/v1/completions", R"({"prompt":"a")", {"rid", "extra_key", "cache_salt", "model"}},
+      {"/v1/messages",
+       R"({"max_tokens":1,"messages":[{"role":"user","content":"a"}])",
+       {"rid", "cache_salt", "model"}},
+      {"/v1/responses", R"({"input":"a")", {"rid", "cache_salt", "model"}},
+      {"/api/generate", R"({"prompt":"a")", {"cache_salt", "model"}},
+  };
+  std::size_t taken = 0;
+  for (const Case& each : cases) {
+    for (const char* name : each.names) {
+      const std::string longest(kMaxNameBytes, static_cast<char>('a' + taken));  // a rid is new
+      const auto exchange = rig.post(each.path, with(each.rest, name, longest));
+      rig.engine.wait_requests(++taken);
+      EXPECT_THAT(rig.ask("POST", each.path, with(each.rest, name, longest + "x")).body,
+                  testing::HasSubstr(std::string(name) + ": has 1025 bytes, expected at most 1024"))
+          << each.path;
+    }
+  }
 }
 
 TEST(RequestFields, AWrongConstraintOfTheEngineIs400) {

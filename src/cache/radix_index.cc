@@ -74,9 +74,10 @@ struct RadixIndex::State {
         hash(given.seed, key_tokens),
         buckets(std::bit_ceil(at(page_pool.capacity())), kNone),
         indexed(at(page_pool.capacity()), false) {
-    // Address space only: what is not used is not touched.
-    entries.reserve(at(page_pool.capacity()) + 1);
-    tokens.reserve((at(page_pool.capacity()) + 1) * key_tokens);
+    // Address space only: what is not used is not touched. A root has a page below it, or a lock.
+    const std::size_t most = 2 * at(page_pool.capacity()) + 1;
+    entries.reserve(most);
+    tokens.reserve(most * key_tokens);
   }
 
   Entry& entry(Node node) { return entries[at(node)]; }
@@ -112,13 +113,9 @@ struct RadixIndex::State {
   }
   // Calls visit(node) for the root and each page that matches, in order.
   template <class Visit>
-  void walk(std::string_view name_space,
-            std::span<const TokenId> along,
-            std::int32_t max_pages,
-            Visit visit) const {
-    FATHOM_CHECK(max_pages >= 0);
+  void walk(std::string_view name_space, std::span<const TokenId> along, Visit visit) const {
     Node node = find_root(name_space);
-    const std::size_t places = std::min(keys_in(along.size()), at(max_pages));
+    const std::size_t places = keys_in(along.size());
     for (std::size_t place = 0; node != kNone; ++place) {
       visit(node);
       if (place == places) return;
@@ -270,11 +267,10 @@ RadixIndex::~RadixIndex() {
 }
 
 RadixIndex::Match RadixIndex::match(std::string_view name_space,
-                                    std::span<const TokenId> tokens,
-                                    std::int32_t max_pages) const {
+                                    std::span<const TokenId> tokens) const {
   const State& state = *state_;
   Match found;
-  state.walk(name_space, tokens, max_pages, [&](Node node) {
+  state.walk(name_space, tokens, [&](Node node) {
     found.node = node;
     if (!state.is_root(node)) found.pages.push_back(state.entry(node).page);
   });
@@ -282,10 +278,9 @@ RadixIndex::Match RadixIndex::match(std::string_view name_space,
 }
 
 std::int32_t RadixIndex::match_pages(std::string_view name_space,
-                                     std::span<const TokenId> tokens,
-                                     std::int32_t max_pages) const {
+                                     std::span<const TokenId> tokens) const {
   std::int32_t nodes = 0;
-  state_->walk(name_space, tokens, max_pages, [&](Node) { ++nodes; });
+  state_->walk(name_space, tokens, [&](Node) { ++nodes; });
   return std::max(nodes - 1, 0);
 }
 

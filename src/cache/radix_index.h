@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -40,14 +39,14 @@ enum class Eviction : std::uint8_t {
 // count for those above them, so no page has fewer or older uses than what continues it.
 //
 // Costs, whatever the size of the index:
-//   match, insert   a hash and a comparison of tokens per page
+//   match, insert   a hash and a comparison of tokens per page; for match, a search for the name
 //   lock, unlock    a step for each page above the node that no other lock keeps
 //   evict           the logarithm of the number of leaves per page
 // So a sequence that inserts each page as it is filled, from its locked node, pays for that page
 // alone. Hashes are keyed by `seed`, so that nobody can choose prompts that collide.
 //
-// Memory: some 320 bytes for a page of 64 tokens, with address space for the whole pool from the
-// start.
+// Memory: some 320 bytes for a page of 64 tokens, and as much again with its name for a name space;
+// address space for a name space to every page of the pool from the start.
 //
 // Threads: the engine's thread alone.
 class RadixIndex {
@@ -77,17 +76,12 @@ class RadixIndex {
                                 // kNone when the name space is unknown (lock_root() makes it)
     std::vector<PageId> pages;  // in order; not held for the caller
   };
-  static constexpr std::int32_t kNoLimit = std::numeric_limits<std::int32_t>::max();
-  // The longest prefix of `tokens` that is no longer than `max_pages`. Changes nothing and counts
-  // as no use. Who cannot use all that is cached, as the last token of a prompt must run, limits
-  // the pages rather than the tokens: with pairs, the token behind the last page decides too.
-  Match match(std::string_view name_space,
-              std::span<const TokenId> tokens,
-              std::int32_t max_pages = kNoLimit) const;
+  // The longest prefix of `tokens`. Changes nothing and counts as no use. Who cannot use all that
+  // is cached, as the last token of a prompt must run, gives fewer tokens: those of the pages that
+  // it can use and, with pairs, the one behind them.
+  Match match(std::string_view name_space, std::span<const TokenId> tokens) const;
   // Its number of pages alone.
-  std::int32_t match_pages(std::string_view name_space,
-                           std::span<const TokenId> tokens,
-                           std::int32_t max_pages = kNoLimit) const;
+  std::int32_t match_pages(std::string_view name_space, std::span<const TokenId> tokens) const;
 
   // Locks the root of a name space, which is made where it is missing. A root without nodes and
   // locks is forgotten.

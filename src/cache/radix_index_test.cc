@@ -152,21 +152,6 @@ TEST(RadixIndex, PairsTakeAPageOnceTheTokenAfterItIsThere) {
   bed.index->unlock(next.node);
 }
 
-TEST(RadixIndex, AMatchIsNoLongerThanItsLimit) {
-  for (const bool pairs : {false, true}) {
-    Bed bed(pairs);
-    bed.add(run(0, 13));
-
-    // The last token of a prompt of nine has to run: two pages at most, whose pairs it decides.
-    const RadixIndex::Match match = bed.index->match("", run(0, 9), 2);
-    EXPECT_EQ(match.pages.size(), 2U);
-    EXPECT_EQ(match.node, bed.index->match("", run(0, 9)).node);
-    EXPECT_EQ(bed.index->match_pages("", run(0, 13), 2), 2);
-    EXPECT_EQ(bed.index->match_pages("", run(0, 8), 1), 1);
-    EXPECT_EQ(bed.index->match("", run(0, 13), 0).node, bed.index->match("", {}).node);
-  }
-}
-
 TEST(RadixIndex, NothingIsFoundInAnotherNameSpace) {
   Bed bed;
   bed.add(run(0, 8), "one");

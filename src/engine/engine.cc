@@ -48,7 +48,8 @@ Result<bool> Engine::State::launch() {
   const std::vector<Work> work = apply(step_plan);
   adjust_reserve(step_plan, work);
   at("launch a step");
-  FATHOM_RETURN_IF_ERROR(runner->begin(work, chooses_drafting(step_plan)));
+  const bool drafting = chooses_drafting(step_plan);
+  FATHOM_RETURN_IF_ERROR(runner->begin(work, drafting));
   const bool late = std::any_of(work.begin(), work.end(), [](const Work& each) {
     return each.draws && each.sequence->draws_late();
   });

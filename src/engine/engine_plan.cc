@@ -36,8 +36,10 @@ bool Engine::State::comes_after(const Sequence& sequence,
                                 std::int32_t rows) const {
   const std::int32_t wanted = (found_pages + 1) * config::kPageTokens;
   if (!options.prefix_cache || wanted > rows) return false;
+  // With drafts a page is found by the token behind it, too: its last draft row was made of that.
+  const std::int32_t compared = wanted + (options.drafts > 0 ? 1 : 0);
   const auto leads = [&](const Sequence& other) {
-    if (other.computed >= std::min(wanted, other.known() - 1) || other.known() < wanted) {
+    if (other.computed >= std::min(wanted, other.known() - 1) || other.known() < compared) {
       return false;
     }
     // One whose logits are wanted goes on slowly.
@@ -48,7 +50,7 @@ bool Engine::State::comes_after(const Sequence& sequence,
                         other.tokens.begin() + from);
     };
     // Most differ in the last page, if anywhere.
-    return same(wanted - config::kPageTokens, wanted) && same(0, wanted);
+    return same(wanted - config::kPageTokens, compared) && same(0, wanted);
   };
   return std::any_of(running.begin(), running.end(),
                      [&](const Sequence* other) { return leads(*other); }) ||

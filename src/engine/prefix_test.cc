@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,18 @@ using Tokens = std::vector<wire::TokenId>;
 
 constexpr const char* kFolder = FATHOM_TEST_DATA "/micro-bf16";
 
-// Every test runs with and without a step launched ahead.
-class PrefixTest : public testing::TestWithParam<bool> {
+struct Schedule {
+  const char* name;
+  bool overlap;  // a step is launched ahead
+  std::int32_t drafts;
+};
+
+class PrefixTest : public testing::TestWithParam<Schedule> {
  protected:
   static EngineRunnerOptions options() {
     EngineRunnerOptions options;
-    options.engine.overlap = GetParam();
+    options.engine.overlap = GetParam().overlap;
+    options.engine.drafts = GetParam().drafts;
     options.pages = 32;
     options.engine.context_tokens = 1024;
     options.engine.max_running = 4;
@@ -74,7 +81,9 @@ TEST_P(PrefixTest, TheLastRowOfAPromptIsComputedAlways) {
   EngineRunner engine(kFolder, options());
   engine.wait(engine.submit(request_for(text(128), 1)));
   EXPECT_EQ(engine.wait(engine.submit(request_for(text(128), 1))).cached_tokens, 64);
-  EXPECT_EQ(engine.wait(engine.submit(request_for(text(129), 1))).cached_tokens, 128);
+  // With drafts a page is another one when another token follows, here the answer.
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(129), 1))).cached_tokens,
+            GetParam().drafts == 0 ? 128 : 64);
 }
 
 TEST_P(PrefixTest, RowsWhoseLogprobsAreWantedAreComputed) {
@@ -121,6 +130,33 @@ TEST_P(PrefixTest, APromptThatManyHaveIsComputedOnce) {
   EXPECT_EQ(engine.load().totals.prefill_tokens, 200 + 3 * 8);
 }
 
+// With drafts none of them can find the page that ends where they part, so none waits for it.
+TEST_P(PrefixTest, RequestsThatPartWhereAPageEndsWaitForNoOther) {
+  EngineRunnerOptions whole = options();
+  whole.engine.chunk_tokens = 512;
+  std::atomic<bool> submitted = false;
+  whole.engine.on_phase = [&submitted](const char*) { submitted.wait(false); };
+  std::vector<std::int32_t> prefills;
+  whole.engine.account.on_report = [&prefills](const StepReport& step) {
+    if (step.prefill_requests > 0) prefills.push_back(step.prefill_requests);
+  };
+  EngineRunner engine(kFolder, whole);
+  std::vector<wire::RequestId> ids;
+  for (std::int32_t which = 0; which < 4; ++which) {
+    Tokens prompt = joined(text(128), {which});
+    ids.push_back(engine.submit(request_for(joined(prompt, text(10)), 1)));
+  }
+  submitted = true;
+  submitted.notify_all();
+  std::int32_t cached = 0;
+  for (const wire::RequestId id : ids) cached += engine.wait(id).cached_tokens;
+  EXPECT_TRUE(engine.stop().ok());
+  // The first one is taken alone or with others. Those that come later find its pages, but with
+  // drafts not the second; those beside it wait for the first page or for both.
+  EXPECT_EQ(cached, 3 * (GetParam().drafts == 0 ? 128 : 64));
+  EXPECT_LE(prefills.size(), 2U);
+}
+
 TEST_P(PrefixTest, WhatARunningRequestHasComputedIsFound) {
   EngineRunner engine(kFolder, options());
   wire::GenerateRequest request = request_for(text(200), 800);
@@ -144,6 +180,21 @@ TEST_P(PrefixTest, AFlushForgetsAll) {
   engine.flush_cache();
   EXPECT_EQ(engine.wait(engine.submit(request_for(text(200), 1))).cached_tokens, 0);
   EXPECT_EQ(engine.wait(engine.submit(request_for(text(200), 1))).cached_tokens, 192);
+}
+
+TEST_P(PrefixTest, AFlushForgetsNothingThatARunningRequestHas) {
+  EngineRunner engine(kFolder, options());
+  engine.wait(engine.submit(request_for(text(200, 5), 1)));
+  wire::GenerateRequest request = request_for(text(200), 800);
+  request.stream = true;
+  const wire::RequestId running = engine.submit(request);
+  engine.wait_for_tokens(running, 1);
+  engine.flush_cache();
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(200, 5), 1))).cached_tokens, 0);
+  EXPECT_EQ(engine.wait(engine.submit(request_for(text(200), 1))).cached_tokens, 192);
+  engine.abort(running);
+  EXPECT_EQ(engine.wait(running).finish, wire::Finish::kAbort);
+  EXPECT_EQ(engine.load().pages_leaked, 0);
 }
 
 // Whoever reads the answer may end it before tokens that are drawn already.
@@ -203,9 +254,13 @@ TEST_P(PrefixTest, TheLongestPrefixIsNextWhereThatIsThePolicy) {
   EXPECT_LT(sooner, later);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schedules, PrefixTest, testing::Bool(), [](const auto& each) {
-  return each.param ? "Overlapping" : "StepByStep";
-});
+INSTANTIATE_TEST_SUITE_P(Schedules,
+                         PrefixTest,
+                         testing::Values(Schedule{"StepByStep", false, 0},
+                                         Schedule{"Overlapping", true, 0},
+                                         Schedule{"StepByStepWithDrafts", false, 1},
+                                         Schedule{"OverlappingWithDrafts", true, 1}),
+                         [](const auto& each) { return each.param.name; });
 
 }  // namespace
 }  // namespace fathom::engine

@@ -16,7 +16,6 @@ struct EngineValues {
   std::int32_t slots = 0;                // requests that may run at once
   std::int32_t pages = 0;
   std::int32_t pages_used = 0;
-  std::int32_t pages_cached = 0;  // in the prefix cache
   std::int32_t pages_leaked = 0;  // used, and no request has them
   std::int32_t page_tokens = 0;
   std::int64_t decode_context_tokens = 0;  // summed lengths of the last step's decoding requests

@@ -13,8 +13,11 @@ namespace {
 constexpr std::size_t kFewPairs = 5;
 constexpr std::int64_t kTrialEvery = 32;
 constexpr std::int64_t kFirstTrialsEvery = 4;  // until there are enough
-// Within so many windows' steps a part of a window must have counted.
+// A plain step and one with drafts that is further back are no pair.
+constexpr std::int64_t kNear = 8;
+// Within so many windows' steps this part of a window must have counted.
 constexpr std::int64_t kPatience = 4;
+constexpr std::int64_t kLeastPart = 4;
 constexpr double kMostPromptShare = 0.03;
 
 }  // namespace
@@ -40,11 +43,13 @@ std::size_t DraftSwitch::size_of(std::int32_t decoding) {
 bool DraftSwitch::verifies(std::int32_t decoding) const {
   if (!on_ || decoding < 1) return on_;
   const BatchSize& size = sizes_[size_of(decoding)];
-  return size.since_plain < (size.ratios.count() < kFewPairs ? kFirstTrialsEvery : kTrialEvery);
+  return size.since_plain < (known(size) ? kTrialEvery : kFirstTrialsEvery);
 }
 
 void DraftSwitch::add(const TimedStep& step) {
+  ++all_steps_;
   ++steps_;
+  if (step.drafting > 0) ++verified_;
   seconds_ += step.seconds;
   if (on_ && step.prompt_rows > 0) {
     prompt_seconds_ += step.draft_seconds * step.prompt_rows / step.rows;
@@ -65,6 +70,7 @@ void DraftSwitch::add(const TimedStep& step) {
 }
 
 void DraftSwitch::count(const TimedStep& step, BatchSize& size) {
+  if (all_steps_ - size.drafted_at > kNear) size.just_now = 0;
   if (step.drafting == 0) {
     const double plain = step.seconds - step.draft_seconds;
     if (size.just_now > 0 && plain > 0) size.ratios.add(size.just_now / plain);
@@ -73,18 +79,21 @@ void DraftSwitch::count(const TimedStep& step, BatchSize& size) {
     return;
   }
   ++size.since_plain;
-  if (!on_ || step.drafting < step.decoding) return;
+  if (2 * step.drafting < step.decoding) return;
   size.drafting.add(step.seconds);
   size.just_now += (step.seconds - size.just_now) * (size.just_now > 0 ? 0.25 : 1);
+  size.drafted_at = all_steps_;
   ++size.steps;
   size.answers += step.decoding;
   size.tokens += step.tokens;
 }
 
+bool DraftSwitch::known(const BatchSize& size) { return size.ratios.count() >= kFewPairs; }
+
 std::int64_t DraftSwitch::learnt() const {
   std::int64_t steps = 0;
   for (const BatchSize& size : sizes_) {
-    if (size.ratios.count() >= kFewPairs) steps += size.steps;
+    if (known(size)) steps += size.steps;
   }
   return steps;
 }
@@ -94,7 +103,7 @@ void DraftSwitch::judge() {
   double with = 0;
   double tokens = 0;
   for (const BatchSize& size : sizes_) {
-    if (size.steps == 0 || size.ratios.count() < kFewPairs) continue;
+    if (size.steps == 0 || !known(size)) continue;
     const auto steps = static_cast<double>(size.steps);
     const auto of_size = static_cast<double>(size.tokens);
     const double seconds = steps * size.drafting.median();
@@ -102,16 +111,20 @@ void DraftSwitch::judge() {
     with += seconds;
     tokens += of_size;
   }
-  if (learnt() >= options_.window / kPatience && with > 0) {
+  if (with > 0 && learnt() >= options_.window / kLeastPart) {
     const double gain = without / (with + prompt_seconds_ * tokens / static_cast<double>(tokens_));
     gain_ = gain_ > 0 ? (3 * gain_ + gain) / 4 : gain;
     if (gain_ < options_.least_gain) return fail();
     retry_ = options_.retry;
-    return turn(true);
+  } else {
+    gain_ = 0;
+    if (trying_ || verified_ >= options_.window / kLeastPart ||
+        prompt_seconds_ > kMostPromptShare * seconds_) {
+      return fail();
+    }
   }
-  gain_ = 0;
-  if (trying_ || prompt_seconds_ > kMostPromptShare * seconds_) return fail();
-  turn(true);
+  trying_ = false;
+  begin_window();
 }
 
 void DraftSwitch::fail() {
@@ -122,7 +135,12 @@ void DraftSwitch::fail() {
 void DraftSwitch::turn(bool on) {
   on_ = on;
   trying_ = false;
+  begin_window();
+}
+
+void DraftSwitch::begin_window() {
   steps_ = 0;
+  verified_ = 0;
   tokens_ = 0;
   seconds_ = 0;
   prompt_seconds_ = 0;

@@ -10,7 +10,7 @@ namespace fathom::sched {
 
 struct DraftSwitchOptions {
   // Steps with drafts that a verdict is made of. A step counts when nothing but answers went on in
-  // it, all of them with drafts.
+  // it, at least half of them with drafts.
   std::int32_t window = 48;
   // After so many steps without drafts they are tried again; after twice as many each time that
   // fails, up to max_retry.
@@ -32,8 +32,9 @@ struct TimedStep {
 
 // The rule. Steps of batches of like size (within a factor of two) are taken together. Where drafts
 // are on, one step in 32 verifies nothing; r is the median, over the latest of these, of the time
-// of the steps with drafts just before it to its own without the draft layer's: contexts grow and
-// machines get busy, but both of such a pair alike. When `window` steps have counted, n of a size
+// of the steps with drafts just before it (in the latest 8 steps of any kind, or it tells nothing)
+// to its own without the draft layer's: contexts grow and machines get busy, but both of such a
+// pair alike. When `window` steps have counted, n of a size
 // with a median time of d, which gave a tokens to each answer on average:
 //
 //   gain = sum n * a * d / r / (sum n * d + c)
@@ -45,8 +46,11 @@ struct TimedStep {
 // that are under way for good, as the draft layer's rows of what is computed meanwhile are never
 // made; for others until the next try.
 //
+// Until five of these pairs are known of a size, one step in 4 verifies nothing.
+//
 // Where 4 * window steps went by of which fewer than window / 4 count, nothing was learnt: a try
-// has failed, and drafts that were on are off if c, of all steps, was more than 3 % of their time.
+// has failed, and drafts that were on are off if window / 4 of those steps verified some, or if c,
+// of all of them, was more than 3 % of their time.
 //
 // Threads: one.
 class DraftSwitch {
@@ -83,6 +87,7 @@ class DraftSwitch {
     Latest ratios;        // r
     Latest drafting;      // d
     double just_now = 0;  // the time of the latest steps with drafts; 0: none since a plain one
+    std::int64_t drafted_at = 0;   // the last of them, in all steps that were counted
     std::int64_t since_plain = 0;  // steps that verified something
     // Of the window.
     std::int64_t steps = 0;
@@ -92,11 +97,14 @@ class DraftSwitch {
 
   static std::size_t size_of(std::int32_t decoding);
   void count(const TimedStep& step, BatchSize& size);
-  // Steps that count, of sizes whose r is known.
+  // Whether r is known of a size.
+  static bool known(const BatchSize& size);
+  // Steps that count, of sizes of which it is.
   std::int64_t learnt() const;
   void judge();
   void fail();  // drafts lose
   void turn(bool on);
+  void begin_window();
 
   DraftSwitchOptions options_;
   bool on_ = true;
@@ -104,9 +112,11 @@ class DraftSwitch {
   double gain_ = 0;
   std::int32_t retry_;
   std::array<BatchSize, 31> sizes_;  // by the batch's binary logarithm
+  std::int64_t all_steps_ = 0;
   // Since it was turned on or off, or judged.
   std::int64_t steps_ = 0;
-  std::int64_t tokens_ = 0;  // that answers got
+  std::int64_t verified_ = 0;  // of them, those that verified a draft
+  std::int64_t tokens_ = 0;    // that answers got
   double seconds_ = 0;
   double prompt_seconds_ = 0;  // the draft layer's, for prompt rows
 };

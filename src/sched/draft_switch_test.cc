@@ -15,6 +15,8 @@ struct Machine {
   double plain_factor = 1;
   double drafting_factor = 1.5;
   double right = 0.6;
+  double slower = 1;       // all of it, by this factor
+  std::int32_t apart = 0;  // answers of the batch that have no drafts
 
   // What a step does as `drafts` says; whether it verified something.
   bool step(DraftSwitch& drafts, std::int32_t batch) {
@@ -29,14 +31,16 @@ struct Machine {
     }
     const bool verifies = drafts.verifies(batch);
     if (verifies) {
-      step.drafting = batch;
-      step.rows = 2 * batch;
-      left_ += right * batch;
+      step.drafting = batch - apart;
+      step.rows = batch + step.drafting;
+      left_ += right * step.drafting;
       const auto accepted = static_cast<std::int32_t>(left_);
       left_ -= accepted;
       step.tokens += accepted;
-      step.seconds = drafting_factor * batch;
+      step.seconds = drafting_factor * step.drafting + (plain_factor + 0.1) * apart;
     }
+    step.seconds *= slower;
+    step.draft_seconds *= slower;
     seconds += step.seconds;
     tokens += step.tokens;
     drafts.add(step);
@@ -166,10 +170,10 @@ TEST(DraftSwitch, ATryOfWhichNothingIsLearntEnds) {
   int on = 0;
   for (int i = 0; i < 900; ++i) {
     TimedStep step;
-    step.decoding = 2;
-    step.drafting = drafts.verifies(2) ? 1 : 0;
-    step.tokens = 2;
-    step.rows = 3;
+    step.decoding = 3;
+    step.drafting = drafts.verifies(3) ? 1 : 0;
+    step.tokens = 3;
+    step.rows = 4;
     step.seconds = 2;
     on += drafts.on() ? 1 : 0;
     drafts.add(step);
@@ -177,6 +181,67 @@ TEST(DraftSwitch, ATryOfWhichNothingIsLearntEnds) {
   // After 50, 100, 200 and 400 steps without drafts tries of 40 steps, of which the last is begun.
   EXPECT_NEAR(on, 150, 3);
   EXPECT_EQ(drafts.gain(), 0);
+}
+
+// What makes all steps slower, by and by or at once, is not laid to drafts: contexts that grow, and
+// other programs.
+TEST(DraftSwitch, StepsThatGetSlowerTellNothingOfDrafts) {
+  for (const double right : {0.35, 0.7}) {
+    for (const bool bursts : {false, true}) {
+      DraftSwitch drafts({});
+      Machine machine;
+      machine.right = right;
+      int verified = 0;
+      for (int i = 0; i < 1000; ++i) {
+        machine.slower = bursts ? (i / 37 % 3 == 2 ? 3 : 1) : 1 + 0.01 * i;
+        verified += machine.step(drafts, 4) ? 1 : 0;
+      }
+      EXPECT_EQ(drafts.on(), right > 0.5) << right << " " << bursts;
+      EXPECT_NEAR(drafts.gain(), (1 + right) / 1.5, 0.04) << right << " " << bursts;
+      if (right < 0.5) {
+        EXPECT_LT(verified, 80) << bursts;
+      }
+    }
+  }
+}
+
+// Answers that go on without drafts among those that have them do not keep it from learning.
+TEST(DraftSwitch, BatchesOfBothKindsCount) {
+  for (const double right : {0.1, 0.9}) {
+    DraftSwitch drafts({});
+    Machine machine;
+    machine.right = right;
+    machine.apart = 3;
+    for (int i = 0; i < 400; ++i) machine.step(drafts, 16);
+    EXPECT_EQ(drafts.on(), right > 0.5) << right;
+  }
+}
+
+// Where most have none nothing is learnt, and what was verified may have lost.
+TEST(DraftSwitch, DraftsThatNothingIsLearntOfAreOff) {
+  DraftSwitch drafts({});
+  Machine machine;
+  machine.apart = 12;
+  machine.right = 0.9;
+  for (int i = 0; i < 400; ++i) machine.step(drafts, 16);
+  EXPECT_FALSE(drafts.on());
+  EXPECT_EQ(drafts.gain(), 0);
+}
+
+// A step without drafts is compared with steps just before it, not with those of another time.
+TEST(DraftSwitch, StepsFarApartAreNoPair) {
+  DraftSwitch drafts({});
+  Machine small;
+  Machine large;
+  small.right = large.right = 0.7;
+  // The few steps of one answer, between many of several, get ever slower.
+  for (int i = 0; i < 400; ++i) {
+    small.step(drafts, 1);
+    small.slower *= 1.01;
+    for (int j = 0; j < 20; ++j) large.step(drafts, 8);
+  }
+  EXPECT_TRUE(drafts.on());
+  EXPECT_NEAR(drafts.gain(), 1.7 / 1.5, 0.01);
 }
 
 // Prompts that came while nothing could be learnt do not weigh on the first steps that count.

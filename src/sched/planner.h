@@ -96,7 +96,9 @@ struct StepPlan {
 //   for others alone, the part 1 / (1 + max_drafts) of them. That holds while younger requests
 //   never come with lower ids.
 //
-// So the running sequences are always the oldest unfinished ones.
+// So the running sequences are the oldest of those that are shown. A caller that leaves a waiting
+// one out for a while (engine: comes_after) lets younger ones go before it; these may then be
+// retracted for it before they have generated as much.
 //
 // Requires that each sequence alone fits: known + remaining - 1 rows in budget.pages, and that the
 // views agree with the budget (pages held sum to at most budget.pages, shared ones counted once).
