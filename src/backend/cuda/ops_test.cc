@@ -31,6 +31,13 @@ class CudaOps : public TwinTest {
     upload(twin);
     return twin;
   }
+
+  // Ascending positions; every third row, from the second one on, is padding.
+  Twin positions_with_padding(std::int64_t tokens) {
+    std::vector<std::int32_t> places;
+    for (std::int32_t t = 0; t < tokens; ++t) places.push_back(t % 3 == 1 ? -1 : t);
+    return integers({tokens}, places);
+  }
 };
 
 constexpr DType kActivations[] = {DType::kF32, DType::kBF16};
@@ -187,6 +194,7 @@ TEST_F(CudaOps, Experts) {
     constexpr std::int64_t kHidden = 256;
     Twin logits = normal(DType::kF32, {tokens, kExperts});
     Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+    Twin positions = positions_with_padding(tokens);
     Twin experts = poisoned(DType::kI32, {tokens, kChosen});
     Twin weights = poisoned(DType::kF32, {tokens, kChosen});
     Twin source = poisoned(DType::kI32, {tokens * kChosen});
@@ -205,6 +213,7 @@ TEST_F(CudaOps, Experts) {
       ops::GateArgs gate;
       gate.logits = view(logits);
       gate.bias = view(bias);
+      gate.positions = view(positions);
       gate.experts = view(experts);
       gate.weights = view(weights);
       gate.groups = 4;
@@ -225,6 +234,8 @@ TEST_F(CudaOps, Experts) {
     expect_equal(source, "group_by_expert");
     expect_equal(row_of, "rows of choices");
     expect_equal(offsets, "offsets");
+    // Rows 1, 4, 7 and so on are padding.
+    EXPECT_EQ(offsets.as<std::int32_t>()[kExperts], (tokens - (tokens + 1) / 3) * kChosen);
     expect_equal(rows, "expand_rows");
     expect_equal(out, "grouped_linear");
     expect_equal(y, "combine");
@@ -240,6 +251,7 @@ TEST_F(CudaOps, ExpertsOfThePublishedModel) {
       SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(local) + " local");
       Twin logits = normal(DType::kF32, {tokens, kExperts});
       Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+      Twin positions = positions_with_padding(tokens);
       Twin experts = poisoned(DType::kI32, {tokens, kChosen});
       Twin weights = poisoned(DType::kF32, {tokens, kChosen});
       Twin source = poisoned(DType::kI32, {tokens * kChosen});
@@ -249,6 +261,7 @@ TEST_F(CudaOps, ExpertsOfThePublishedModel) {
         ops::GateArgs gate;
         gate.logits = view(logits);
         gate.bias = view(bias);
+        gate.positions = view(positions);
         gate.experts = view(experts);
         gate.weights = view(weights);
         gate.groups = 8;
