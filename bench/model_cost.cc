@@ -128,7 +128,7 @@ void RoutingProbe::experts(std::int32_t layer,
   for (std::int64_t t = 0; t < experts.shape[0]; ++t) {
     const auto* chosen = experts.row<const std::int32_t>(t);
     for (std::int64_t j = 0; j < experts.shape[1]; ++j) {
-      hit[static_cast<std::size_t>(chosen[j])] = true;
+      if (chosen[j] >= 0) hit[static_cast<std::size_t>(chosen[j])] = true;
     }
   }
 }

@@ -2,7 +2,9 @@
 // dimensions but few layers and synthetic weights, beside the bytes that the step cannot do without
 // at the rate at which this card copies.
 //
-// usage: cuda_step_bench [--layers N] [--batches 1,16,64,128] [--context 4096] [--json FILE]
+// usage: cuda_step_bench [--layers N] [--batches 1,9,9/16,16,64,128] [--context 4096] [--json FILE]
+//
+// 9/16 is a step of 9 requests with padding up to 16 rows. Its floor is that of 9.
 
 #include <algorithm>
 #include <cmath>
@@ -164,7 +166,7 @@ struct Component {
 };
 
 struct Summary {
-  std::int32_t batch = 0;
+  StepBatch batch;
   std::size_t steps = 0;
   double milliseconds = 0;
   double floor_ms = 0;
@@ -182,7 +184,8 @@ Json json_of(const Summary& summary) {
     components.as_array()->push_back(std::move(component));
   }
   Json batch = Json::object();
-  batch.set("batch", Json::integer(summary.batch));
+  batch.set("batch", Json::integer(summary.batch.requests));
+  batch.set("rows", Json::integer(summary.batch.rows));
   batch.set("steps", Json::integer(static_cast<std::int64_t>(summary.steps)));
   batch.set("step_ms", Json::number(summary.milliseconds));
   batch.set("floor_ms", Json::number(summary.floor_ms));
@@ -194,9 +197,9 @@ void print_summaries(const std::vector<Summary>& summaries) {
   std::printf("\n");
   const Table table({{"batch", 8}, {"step ms", 9}, {"floor ms", 9}, {"times", 7}, {"tokens/s", 9}});
   for (const Summary& one : summaries) {
-    table.row({std::to_string(one.batch), number(one.milliseconds, 2), number(one.floor_ms, 2),
+    table.row({one.batch.name(), number(one.milliseconds, 2), number(one.floor_ms, 2),
                number(one.milliseconds / one.floor_ms, 1),
-               number(1e3 * one.batch / one.milliseconds, 0)});
+               number(1e3 * one.batch.requests / one.milliseconds, 0)});
   }
 }
 
@@ -206,7 +209,7 @@ class Bench {
       : device_(device),
         config_(real_layers(options.moe_layers)),
         context_(options.context),
-        most_(std::ranges::max(options.batches)),
+        most_(std::ranges::max(options.batches, {}, &StepBatch::rows).rows),
         canonical_(cuda::make_cuda_ops()),
         timed_(*canonical_),
         stream_(device.create_stream()) {}
@@ -250,7 +253,7 @@ class Bench {
     return {};
   }
 
-  Summary run(std::int32_t batch) {
+  Summary run(const StepBatch& batch) {
     const model::Batch step = make_batch(batch);
     timed_.begin(false);
     for (int i = 0; i < kWarmUp; ++i) timed_step(step);
@@ -272,7 +275,7 @@ class Bench {
     summary.batch = batch;
     summary.steps = whole.size();
     summary.milliseconds = median(whole);
-    const auto bytes = floor_bytes(config_, store_->layout(), *weights_, batch, context_);
+    const auto bytes = floor_bytes(config_, store_->layout(), *weights_, batch.requests, context_);
     for (const auto& [name, times] : parts) {
       const auto found = bytes.find(name);
       const double counted = found == bytes.end() ? 0 : found->second;
@@ -288,7 +291,7 @@ class Bench {
 
  private:
   static void print(const Summary& summary) {
-    std::printf("\nbatch %d, %zu steps\n", summary.batch, summary.steps);
+    std::printf("\nbatch %s, %zu steps\n", summary.batch.name().c_str(), summary.steps);
     const Table table({{"component", 24}, {"ms", 9}, {"bytes", 10}, {"floor ms", 9}, {"times", 7}});
     double sum = 0;
     for (const Component& one : summary.components) {
@@ -303,21 +306,25 @@ class Bench {
                number(sum / summary.floor_ms, 1)});
   }
 
-  model::Batch make_batch(std::int32_t batch) {
+  model::Batch make_batch(const StepBatch& batch) {
     buffers_.clear();
-    std::vector<std::int32_t> rows(static_cast<std::size_t>(batch));
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(batch.rows));
     std::iota(rows.begin(), rows.end(), 0);
     std::vector<std::int32_t> ids = rows;
     for (std::int32_t& id : ids) id = (id * 7919 + 13) % config_.vocab_size;
-    const std::vector<std::int32_t> positions(static_cast<std::size_t>(batch), context_ - 1);
-    std::vector<std::int32_t> pages(static_cast<std::size_t>(batch * pages_each_));
+    std::vector<std::int32_t> positions(rows.size(), context_ - 1);
+    for (std::size_t row = static_cast<std::size_t>(batch.requests); row < rows.size(); ++row) {
+      ids[row] = 0;  // as the engine lays padding out
+      positions[row] = -1;
+    }
+    std::vector<std::int32_t> pages(static_cast<std::size_t>(batch.rows * pages_each_));
     std::iota(pages.begin(), pages.end(), 0);
     model::Batch step;
     step.ids = upload(device_, *stream_, ids, buffers_);
     step.tokens.positions = upload(device_, *stream_, positions, buffers_);
     step.tokens.sequences = upload(device_, *stream_, rows, buffers_);
     step.tokens.page_table =
-        upload(device_, *stream_, pages, buffers_).reshape({batch, pages_each_});
+        upload(device_, *stream_, pages, buffers_).reshape({batch.rows, pages_each_});
     step.logit_rows = upload(device_, *stream_, rows, buffers_);
     step.max_position = context_ - 1;
     return step;
@@ -344,7 +351,7 @@ class Bench {
   cuda::CudaDevice& device_;
   config::ModelConfig config_;
   std::int32_t context_;
-  std::int32_t most_;  // the largest batch
+  std::int32_t most_;  // rows of the largest batch
   std::unique_ptr<ops::OpSet> canonical_;
   std::unique_ptr<ops::OpSet> fast_;
   TimedOps timed_;
@@ -374,7 +381,7 @@ Status run(const StepOptions& options) {
     FATHOM_RETURN_IF_ERROR(bench.use_fast(fast));
     std::vector<Summary> summaries;
     Json batches = Json::array();
-    for (const std::int32_t batch : options.batches) {
+    for (const StepBatch& batch : options.batches) {
       summaries.push_back(bench.run(batch));
       batches.as_array()->push_back(json_of(summaries.back()));
     }

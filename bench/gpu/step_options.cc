@@ -7,6 +7,8 @@ namespace fathom::bench {
 
 namespace {
 
+constexpr std::int32_t kMostRows = 1024;
+
 Status parse_number(std::string_view flag,
                     std::string_view text,
                     std::int32_t least,
@@ -19,12 +21,20 @@ Status parse_number(std::string_view flag,
                           std::to_string(least) + " to " + std::to_string(most));
 }
 
-Status parse_batches(std::string_view text, std::vector<std::int32_t>& to) {
+Status parse_batch(std::string_view text, StepBatch& to) {
+  const std::size_t slash = text.find('/');
+  FATHOM_RETURN_IF_ERROR(
+      parse_number("--batches", text.substr(0, slash), 1, kMostRows, to.requests));
+  to.rows = to.requests;
+  if (slash == std::string_view::npos) return {};
+  return parse_number("--batches", text.substr(slash + 1), to.requests, kMostRows, to.rows);
+}
+
+Status parse_batches(std::string_view text, std::vector<StepBatch>& to) {
   to.clear();
   while (true) {
     const std::size_t comma = text.find(',');
-    FATHOM_RETURN_IF_ERROR(
-        parse_number("--batches", text.substr(0, comma), 1, 1024, to.emplace_back()));
+    FATHOM_RETURN_IF_ERROR(parse_batch(text.substr(0, comma), to.emplace_back()));
     if (comma == std::string_view::npos) return {};
     text.remove_prefix(comma + 1);
   }
@@ -41,7 +51,7 @@ Result<StepOptions> parse_step_options(std::span<char* const> arguments) {
     if (!known || i + 1 == arguments.size()) {
       return invalid_argument("\"" + std::string(flag) + "\": " +
                               (known ? "a value is missing"
-                                     : "expected --layers N, --batches N,N, --context N or "
+                                     : "expected --layers N, --batches N,N/ROWS, --context N or "
                                        "--json FILE"));
     }
     const std::string_view value = arguments[i + 1];

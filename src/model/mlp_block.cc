@@ -22,6 +22,7 @@ void route(const Step& step, std::int32_t layer, const LayerWeights& weights, co
   ops::GateArgs gate;
   gate.logits = logits;
   gate.bias = weights.router_bias;
+  gate.positions = step.batch.tokens.positions;
   gate.experts = step.take(step.space.experts);
   gate.weights = step.take(step.space.expert_weights);
   gate.groups = config.n_group;
@@ -34,6 +35,7 @@ void route(const Step& step, std::int32_t layer, const LayerWeights& weights, co
     for (std::int64_t t = 0; t < step.tokens(); ++t) {
       for (std::int64_t j = 0; j < config.num_experts_per_tok; ++j) {
         const std::int32_t expert = gate.experts.row<std::int32_t>(t)[j];
+        if (expert < 0) continue;  // padding
         gate.weights.row<float>(t)[j] += weights.router_bias.row<float>(0)[expert];
       }
     }
@@ -56,7 +58,8 @@ void grouped(const Step& step,
   run(step, &ops::OpSet::grouped_linear, args);
 }
 
-// The chosen experts' outputs, one row per (token, choice), into space.rows_y.
+// The chosen experts' outputs, one row per (token, choice), into space.rows_y. Where padding leaves
+// fewer choices, the rows past them hold what an earlier step left, and nobody reads them.
 void run_experts(const Step& step, const LayerWeights& weights, ProductInput& x) {
   Workspace& space = step.space;
   const std::int64_t rows = step.tokens() * step.config.num_experts_per_tok;

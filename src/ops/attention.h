@@ -46,8 +46,8 @@ struct StoreIndexKeyArgs {
 };
 Status validate(const StoreIndexKeyArgs& args);
 
-// The indexer's queries as scored against the cache: rotated and quantised like its keys.
-// Requires d to be a power of two.
+// The indexer's queries as scored against the cache: rotated and quantised like its keys, those of
+// padding rows too. Requires d to be a power of two.
 struct QuantizeIndexQueryArgs {
   TensorView query;   // [tokens, index heads, d] bf16, after its rotary rotation
   TensorView values;  // [tokens, index heads, d] f8_e4m3
@@ -74,9 +74,9 @@ Status validate(const IndexScoresArgs& args);
 // A token with at most k visible positions selects all of them and its scores are not read.
 struct SelectArgs {
   TensorView scores;     // [tokens, width] f32; rows may stop at a token's own position
-  TensorView positions;  // [tokens] i32
-  TensorView selected;   // [tokens, k] i32
-  TensorView count;      // [tokens] i32
+  TensorView positions;  // [tokens] i32, >= 0, or -1 for padding
+  TensorView selected;   // [tokens, k] i32; all -1 for padding
+  TensorView count;      // [tokens] i32; 0 for padding
 };
 Status validate(const SelectArgs& args);
 
@@ -122,7 +122,7 @@ struct ExpandedAttentionArgs {
   TensorView key_rope;  // [positions, r] same dtype
   TensorView value;     // [positions, heads, v] same dtype
   TensorView selected;  // [tokens, k] i32, ascending, below positions
-  TensorView count;     // [tokens] i32, 1..k
+  TensorView count;     // [tokens] i32, 1..k: this form has no padding rows
   TensorView y;         // [tokens, heads, v] same dtype
   float scale = 1;
 };

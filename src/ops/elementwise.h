@@ -6,7 +6,8 @@
 namespace fathom::ops {
 
 // Activations are f32 under exact and bf16 under deployed arithmetic; sums are kept in float32 and
-// a result is rounded once. Any operand with zero tokens is a no-op. Rows may be strided.
+// a result is rounded once. Any operand with zero tokens is a no-op. Rows may be strided. Padding
+// rows (position -1) are computed like all others, each from what it holds, but for rope.
 
 // y[t, :] = table[ids[t], :]. Requires every id in [0, vocab).
 struct EmbedArgs {

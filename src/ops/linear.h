@@ -7,6 +7,10 @@
 
 namespace fathom::ops {
 
+// Rows know nothing of each other and none is skipped: a padding row (position -1) is computed like
+// any other, from whatever it holds, and touches no other row. Of the experts' products padding has
+// no rows (ops/moe.h).
+
 // Quantises rows in groups of 128 consecutive elements (the last may be shorter):
 //   a = max(max|x|, 1e-4), s = a / 448, with `ue8m0` rounded up to a power of two;
 //   values = e4m3(x / s), nearest even.                          (docs/arithmetic.md 4)
@@ -46,7 +50,8 @@ struct HeadLinearArgs {
 Status validate(const HeadLinearArgs& args);
 
 // Rows sorted by expert, each multiplied with its expert's matrix: rows
-// [offsets[e], offsets[e+1]) use w[e]. `offsets` lives on the device, so nothing waits for it.
+// [offsets[e], offsets[e+1]) use w[e]. `offsets` lives on the device, so nothing waits for it. The
+// matrix of an expert without rows is not read.
 struct GroupedLinearArgs {
   LinearInput x;                  // [rows, in]
   std::span<const WeightView> w;  // [experts] of [out, in], all of one dtype

@@ -7,8 +7,9 @@ namespace fathom::ops {
 
 // Drawing tokens, and the log-probabilities of tokens, from rows of logits (docs/arithmetic.md 8
 // and 14). adjust_logits gives logits their penalties, biases and masks first; a masked token's is
-// -infinity. Nothing here depends on the other rows. Any operand with zero rows is a no-op; rows
-// may be strided.
+// -infinity. Nothing here depends on the other rows; logits of padding rows are drawn from like any
+// others, and nobody reads what was drawn. Any operand with zero rows is a no-op; rows may be
+// strided.
 
 // Below this a temperature means greedy.
 constexpr float kGreedyTemperature = 1e-6F;

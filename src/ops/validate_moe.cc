@@ -38,6 +38,7 @@ Status validate(const GateArgs& args) {
   Dim k("k");
   FATHOM_RETURN_IF_ERROR(match(args.logits, "logits", {&tokens, &experts}, numbers));
   FATHOM_RETURN_IF_ERROR(match(args.bias, "bias", {&experts}, numbers));
+  FATHOM_RETURN_IF_ERROR(match(args.positions, "positions", {&tokens}, indices));
   FATHOM_RETURN_IF_ERROR(match(args.experts, "experts", {&tokens, &k}, indices));
   FATHOM_RETURN_IF_ERROR(match(args.weights, "weights", {&tokens, &k}, numbers));
   FATHOM_RETURN_IF_ERROR(check_groups(args, experts.size(), k.size()));

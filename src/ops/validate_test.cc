@@ -420,6 +420,7 @@ TEST(ValidateGate, WantsGroupsThatHoldTheChoices) {
   GateArgs right;
   right.logits = view(kF32, {4, 16});
   right.bias = view(kF32, {16});
+  right.positions = view(kI32, {4});
   right.experts = view(kI32, {4, 3});
   right.weights = view(kF32, {4, 3});
   right.groups = 4;
@@ -435,6 +436,9 @@ TEST(ValidateGate, WantsGroupsThatHoldTheChoices) {
           a.replay = view(kI32, {4, 2});
         },
         "replay: k is 2, was 3"},
+       {[](auto& a) { a.positions = {}; }, "positions is absent"},
+       {[](auto& a) { a.positions = view(kI32, {5}); }, "positions: tokens is 5, was 4"},
+       {[](auto& a) { a.positions = view(kF32, {4}); }, "positions is f32, wanted i32"},
        {[](auto& a) { a.groups = 3; },
         "groups is 3, wanted a divisor of experts, 16, that leaves 2 or more in each group"},
        {[](auto& a) { a.groups = 16; },

@@ -200,6 +200,119 @@ TEST_P(Invariance, ACachedPrefixChangesNothing) {
   }
 }
 
+// The choices of every MoE layer of a step, row by row.
+class ExpertProbe final : public model::Probe {
+ public:
+  struct Row {
+    std::vector<std::int32_t> experts;
+    std::vector<float> weights;
+    bool operator==(const Row&) const = default;
+  };
+
+  void residual(std::int32_t /*layer*/, const TensorView& /*hidden*/) override {}
+  void selection(std::int32_t /*layer*/,
+                 std::int64_t /*first_row*/,
+                 const TensorView& /*selected*/,
+                 const TensorView& /*count*/,
+                 const TensorView& /*scores*/) override {}
+  void experts(std::int32_t /*layer*/,
+               const TensorView& experts,
+               const TensorView& weights) override {
+    std::vector<Row>& rows = layers.emplace_back();
+    const std::int64_t k = experts.shape[1];
+    for (std::int64_t t = 0; t < experts.shape[0]; ++t) {
+      const auto* chosen = experts.row<const std::int32_t>(t);
+      const auto* weight = weights.row<const float>(t);
+      rows.push_back({{chosen, chosen + k}, {weight, weight + k}});
+    }
+  }
+
+  std::vector<std::vector<Row>> layers;
+};
+
+// A step without padding and the same with: two sequences, and rows of padding behind each.
+struct PaddedPair {
+  std::size_t first = 0;    // rows of the first sequence
+  std::size_t second = 0;   // of the second
+  std::size_t padding = 0;  // behind each
+
+  // Where row i of the plain step is in the padded one.
+  std::size_t place(std::size_t i) const { return i < first ? i : i + padding; }
+  bool is_padding(std::size_t row) const {
+    return (row >= first && row < first + padding) || row >= first + padding + second;
+  }
+};
+
+void expect_equal_rows(const PaddedPair& pair,
+                       const ModelRunner::Step& plain,
+                       const ModelRunner::Step& padded) {
+  const std::size_t hidden = plain.hidden.size() / plain.logits.size();
+  const auto bits = [&](const ModelRunner::Step& step, std::size_t row) {
+    std::vector<std::uint32_t> all;
+    append(all, step.logits[row]);
+    append(all, std::span(step.hidden).subspan(row * hidden, hidden));
+    return all;
+  };
+  for (std::size_t i = 0; i < plain.logits.size(); ++i) {
+    ASSERT_EQ(bits(plain, i), bits(padded, pair.place(i))) << "row " << i;
+  }
+}
+
+void expect_experts(const PaddedPair& pair, const ExpertProbe& plain, const ExpertProbe& padded) {
+  ASSERT_FALSE(plain.layers.empty());
+  ASSERT_EQ(plain.layers.size(), padded.layers.size());
+  for (std::size_t layer = 0; layer < plain.layers.size(); ++layer) {
+    const auto& own = plain.layers[layer];
+    const auto& rows = padded.layers[layer];
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      ASSERT_EQ(own[i], rows[pair.place(i)]) << "row " << i;
+    }
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      if (!pair.is_padding(row)) continue;
+      const ExpertProbe::Row none{std::vector<std::int32_t>(rows[row].experts.size(), -1),
+                                  std::vector<float>(rows[row].weights.size(), 0.0F)};
+      ASSERT_EQ(rows[row], none) << "row " << row;
+    }
+  }
+}
+
+TEST_P(Invariance, PaddingRowsTouchNoOtherRowAndReadNoExpert) {
+  const std::filesystem::path folder = std::filesystem::path(FATHOM_TEST_DATA) / GetParam().folder;
+  RunnerOptions options;
+  options.arithmetic = GetParam().arithmetic;
+  options.kv_cache_dtype = GetParam().kv_cache_dtype;
+  options.max_positions = kPositions;
+  options.threads = 2;
+  options.pages = 10;
+  ModelRunner plain(folder, options);
+  ModelRunner padded(folder, options);
+  for (ModelRunner* runner : {&plain, &padded}) {
+    runner->add_sequence();
+    runner->add_sequence();
+  }
+  std::mt19937 random(12);
+  std::int32_t first_done = 0;
+  std::int32_t second_done = 0;
+  for (const PaddedPair& pair : {PaddedPair{40, 70, 3}, PaddedPair{1, 1, 1}, PaddedPair{1, 2, 5}}) {
+    const std::vector<ModelRunner::Piece> pieces{{0, first_done, random_ids(random, pair.first)},
+                                                 {1, second_done, random_ids(random, pair.second)}};
+    const ModelRunner::Piece padding{1, -1, random_ids(random, pair.padding)};
+    const std::vector<ModelRunner::Piece> all{pieces[0], padding, pieces[1], padding};
+    ExpertProbe of_plain;
+    ExpertProbe of_padded;
+
+    const ModelRunner::Step want = plain.forward(pieces, &of_plain);
+    const ModelRunner::Step got = padded.forward(all, &of_padded);
+    expect_equal_rows(pair, want, got);
+    expect_equal_rows(pair, plain.draft(pieces, want.hidden, &of_plain),
+                      padded.draft(all, got.hidden, &of_padded));
+    expect_experts(pair, of_plain, of_padded);
+
+    first_done += static_cast<std::int32_t>(pair.first);
+    second_done += static_cast<std::int32_t>(pair.second);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Models,
     Invariance,

@@ -27,7 +27,8 @@ struct ModelRunner::Inputs {
       const auto& pages = tables[static_cast<std::size_t>(piece.sequence)];
       page_table.insert(page_table.end(), pages.begin(), pages.end());
       page_table.resize(static_cast<std::size_t>((row + 1) * width), -1);
-      if (!piece.ids.empty()) {
+      const bool padding = piece.first_position < 0;
+      if (!piece.ids.empty() && !padding) {
         const auto count = static_cast<std::int32_t>(piece.ids.size());
         segments.push_back(
             {row, static_cast<std::int32_t>(ids.size()), count, piece.first_position + count});
@@ -35,7 +36,7 @@ struct ModelRunner::Inputs {
       for (std::size_t i = 0; i < piece.ids.size(); ++i) {
         logit_rows.push_back(static_cast<std::int32_t>(ids.size()));
         ids.push_back(piece.ids[i]);
-        positions.push_back(piece.first_position + static_cast<std::int32_t>(i));
+        positions.push_back(padding ? -1 : piece.first_position + static_cast<std::int32_t>(i));
         sequences.push_back(row);
       }
     }
@@ -48,7 +49,7 @@ struct ModelRunner::Inputs {
                                {static_cast<std::int64_t>(page_table.size()) / width, width}};
     batch.logit_rows = {logit_rows.data(), DType::kI32, {rows}};
     batch.segments = segments;
-    if (!positions.empty()) batch.max_position = std::ranges::max(positions);
+    if (!positions.empty()) batch.max_position = std::max(std::ranges::max(positions), 0);
   }
 };
 

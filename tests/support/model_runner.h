@@ -44,7 +44,8 @@ class ModelRunner {
               std::unique_ptr<Device> device,
               std::unique_ptr<ops::OpSet> ops);
 
-  // Tokens of one sequence in one step.
+  // Tokens of one sequence in one step. From position -1 on they are padding, of any sequence; the
+  // absorbed form alone has that.
   struct Piece {
     int sequence = 0;
     std::int32_t first_position = 0;

@@ -43,6 +43,7 @@ void combine_rows(const ops::CombineArgs& args, std::int64_t begin, std::int64_t
       const std::int64_t n = HWY_MIN(kRowBlock, hidden - at);
       std::memset(sum, 0, sizeof sum);
       for (std::int64_t j = 0; j < k; ++j) {
+        if (row_of[j] < 0) continue;
         widen(dtype, row_bytes(args.rows, row_of[j]) + at * size, n, row);
         const F32x8 weight = set8(weights[j]);
         for (std::int64_t i = 0; i < padded(n); i += 8) {
@@ -140,8 +141,14 @@ void choose_experts(const ops::GateArgs& args, std::int64_t token, const GateScr
 void gate_token(const ops::GateArgs& args, std::int64_t token, const GateScratch& scratch) {
   const std::int64_t experts = args.logits.shape[1];
   const std::int64_t k = args.experts.shape[1];
-  HWY_DYNAMIC_DISPATCH(sigmoid_row)(args.logits.row<const float>(token), experts, scratch.p);
   auto* chosen = args.experts.row<std::int32_t>(token);
+  auto* weights = args.weights.row<float>(token);
+  if (args.positions.row<const std::int32_t>(0)[token] < 0) {  // padding
+    std::fill_n(chosen, k, -1);
+    std::fill_n(weights, k, 0.0F);
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(sigmoid_row)(args.logits.row<const float>(token), experts, scratch.p);
   if (args.replay.present()) {
     std::copy_n(args.replay.row<const std::int32_t>(token), k, chosen);
   } else {
@@ -152,7 +159,6 @@ void gate_token(const ops::GateArgs& args, std::int64_t token, const GateScratch
     FATHOM_CHECK(chosen[j] >= 0 && chosen[j] < experts);
     sum += scratch.p[chosen[j]];
   }
-  auto* weights = args.weights.row<float>(token);
   for (std::int64_t j = 0; j < k; ++j) {
     const float p = scratch.p[chosen[j]];
     weights[j] = (args.normalize ? p / sum : p) * args.scale;
@@ -227,7 +233,7 @@ void combine(CpuStream& stream, const ops::CombineArgs& args) {
   for (std::int64_t t = 0; t < tokens; ++t) {
     const auto* row_of = args.row_of.row<const std::int32_t>(t);
     for (std::int64_t j = 0; j < k; ++j) {
-      FATHOM_CHECK(row_of[j] >= 0 && row_of[j] < args.rows.shape[0]);
+      FATHOM_CHECK(row_of[j] >= -1 && row_of[j] < args.rows.shape[0]);
     }
   }
   parallel_rows(stream, tokens, args.rows.shape[1] * (k + 1) / 2,

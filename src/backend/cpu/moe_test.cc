@@ -75,13 +75,23 @@ struct GateRun {
   GateRun(std::int64_t tokens, std::int64_t experts, const Rule& the_rule)
       : logits(DType::kF32, {tokens, experts}, 3),
         bias(DType::kF32, {experts}),
+        positions(DType::kI32, {tokens}),
         chosen(DType::kI32, {tokens, the_rule.k}, 2),
         weights(DType::kF32, {tokens, the_rule.k}, 2),
-        rule(the_rule) {}
+        rule(the_rule) {
+    for (std::int64_t t = 0; t < tokens; ++t) positions.set_int(t, static_cast<std::int32_t>(t));
+  }
   ops::GateArgs args() {
-    return {logits.view(),  bias.view(), chosen.view(),
-            weights.view(), rule.groups, rule.kept_groups,
-            rule.normalize, rule.scale,  {}};
+    return {logits.view(), bias.view(),      positions.view(), chosen.view(), weights.view(),
+            rule.groups,   rule.kept_groups, rule.normalize,   rule.scale,    {}};
+  }
+  // Its place in the step is padding, and its logits are nothing that can be computed with.
+  void make_padding(std::int64_t token) {
+    positions.set_int(token, -1);
+    const std::int64_t experts = bias.elements();
+    for (std::int64_t e = 0; e < experts; ++e) {
+      logits.set(token * experts + e, std::numeric_limits<float>::quiet_NaN());
+    }
   }
   void expect_reference() {
     const std::int64_t experts = bias.elements();
@@ -103,6 +113,7 @@ struct GateRun {
 
   HostTensor logits;
   HostTensor bias;
+  HostTensor positions;
   HostTensor chosen;
   HostTensor weights;
   Rule rule;
@@ -211,7 +222,7 @@ TEST(Gate, BitsDependOnNeitherThreadsNorNeighbours) {
   gate(three, threaded.args());
   for (std::int64_t t = 0; t < 150; ++t) {
     ops::GateArgs args = alone.args();
-    for (TensorView* view : {&args.logits, &args.experts, &args.weights}) {
+    for (TensorView* view : {&args.logits, &args.positions, &args.experts, &args.weights}) {
       *view = view->rows(t, 1);
     }
     gate(one, args);
@@ -222,6 +233,49 @@ TEST(Gate, BitsDependOnNeitherThreadsNorNeighbours) {
   EXPECT_EQ(threaded.weights.content(), run.weights.content());
   EXPECT_EQ(alone.chosen.content(), run.chosen.content());
   EXPECT_EQ(alone.weights.content(), run.weights.content());
+}
+
+TEST(Gate, PaddingRowsChooseNoExpertAndTouchNoOtherRow) {
+  std::mt19937 random(6);
+  GateRun plain(90, 32, {4, 2, 4, true, 2.5F});
+  plain.logits.fill_wide(random);
+  plain.bias.fill(random, 0.02F);
+  GateRun padded = plain;
+  for (std::int64_t t = 1; t < 90; t += 3) padded.make_padding(t);
+  CpuStream one(1);
+  CpuStream three(3);
+
+  gate(one, plain.args());
+  gate(three, padded.args());
+
+  for (std::int64_t i = 0; i < plain.chosen.elements(); ++i) {
+    const bool padding = i / 4 % 3 == 1;
+    ASSERT_EQ(padded.chosen.get_int(i), padding ? -1 : plain.chosen.get_int(i)) << i;
+    ASSERT_EQ(padded.weights.code(i), padding ? 0U : plain.weights.code(i)) << i;
+  }
+  EXPECT_TRUE(padded.chosen.margins_are_poison());
+  EXPECT_TRUE(padded.weights.margins_are_poison());
+}
+
+TEST(Gate, PaddingRowsChooseNoExpertUnderReplayEither) {
+  CpuStream stream(1);
+  GateRun run(2, 4, {1, 1, 2, true, 1});
+  for (std::int64_t e = 0; e < 4; ++e) {
+    run.logits.set(e, 0);
+    run.bias.set(e, 0);
+  }
+  run.make_padding(1);
+  HostTensor replay(DType::kI32, {2, 2});
+  replay.set_ints({0, 3, 1, 2});
+  ops::GateArgs args = run.args();
+  args.replay = replay.view();
+
+  gate(stream, args);
+
+  for (std::int64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(run.chosen.get_int(i), (std::array{0, 3, -1, -1}[static_cast<std::size_t>(i)]));
+    EXPECT_EQ(run.weights.get(i), i < 2 ? 0.5F : 0.0F);
+  }
 }
 
 std::vector<std::int32_t> ints_of(const HostTensor& tensor) {
@@ -245,6 +299,21 @@ TEST(GroupByExpert, SortsByExpertThenTokenAndLeavesOthersOut) {
   EXPECT_EQ(ints_of(offsets), (std::vector<std::int32_t>{0, 2, 4, 5}));
   EXPECT_EQ(ints_of(source), (std::vector<std::int32_t>{0, 2, 1, 2, 0, kPoison}));
   EXPECT_EQ(ints_of(row_of), (std::vector<std::int32_t>{0, 4, 2, -1, 1, 3}));
+}
+
+TEST(GroupByExpert, PaddingHasNoRow) {
+  CpuStream stream(1);
+  HostTensor experts(DType::kI32, {3, 2});
+  experts.set_ints({0, 2, -1, -1, 0, 1});
+  HostTensor source(DType::kI32, {6});
+  HostTensor row_of(DType::kI32, {3, 2});
+  HostTensor offsets(DType::kI32, {4});
+
+  group_by_expert(stream, {experts.view(), source.view(), row_of.view(), offsets.view(), 0});
+
+  EXPECT_EQ(ints_of(offsets), (std::vector<std::int32_t>{0, 2, 3, 4}));
+  EXPECT_EQ(ints_of(source), (std::vector<std::int32_t>{0, 2, 2, 0, kPoison, kPoison}));
+  EXPECT_EQ(ints_of(row_of), (std::vector<std::int32_t>{0, 3, -1, -1, 1, 2}));
 }
 
 TEST(GroupByExpert, NoTokensGiveEmptyRanges) {
@@ -317,6 +386,66 @@ TEST(Combine, AddsInTheOrderOfTheChoicesAndTheSharedExpertLast) {
       EXPECT_TRUE(y.margins_are_poison());
     }
   }
+}
+
+TEST(Combine, ChoicesWithoutARowAddNothing) {
+  std::mt19937 random(7);
+  CpuStream stream(1);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    HostTensor rows(dtype, {3, 520});
+    HostTensor shared(dtype, {2, 520});
+    HostTensor weights(DType::kF32, {2, 3});
+    rows.fill_wide(random);
+    shared.fill_wide(random);
+    weights.fill_wide(random);
+    HostTensor row_of(DType::kI32, {2, 3});
+    row_of.set_ints({-1, -1, -1, 2, -1, 0});
+    HostTensor y(dtype, {2, 520}, 1);
+
+    combine(stream, {rows.view(), row_of.view(), weights.view(), shared.view(), y.view()});
+
+    for (std::int64_t h = 0; h < 520; ++h) {
+      ASSERT_EQ(bits_of(y.get(h)), bits_of(shared.get(h)));
+      float sum = std::fma(weights.get(3), rows.get(2 * 520 + h), 0.0F);
+      sum = std::fma(weights.get(5), rows.get(h), sum);
+      ASSERT_EQ(bits_of(y.get(520 + h)), bits_of(rounded(sum + shared.get(520 + h), dtype)));
+    }
+    EXPECT_TRUE(y.margins_are_poison());
+  }
+}
+
+// From the gate to the sum of the experts: the matrix of expert 0, which padding alone would have
+// chosen, is not even memory.
+TEST(Experts, APaddingRowReadsNone) {
+  std::mt19937 random(8);
+  CpuStream stream(1);
+  GateRun run(3, 4, {1, 1, 2, true, 1});
+  for (std::int64_t e = 0; e < 4; ++e) {
+    run.bias.set(e, 0);
+    for (std::int64_t t = 0; t < 3; ++t) run.logits.set(t * 4 + e, static_cast<float>(e));
+  }
+  run.positions.set_int(1, -1);
+  run.logits.set(4, 9);
+  HostTensor source(DType::kI32, {6});
+  HostTensor row_of(DType::kI32, {3, 2});
+  HostTensor offsets(DType::kI32, {5});
+  HostTensor matrix(DType::kF32, {16, 16});
+  matrix.fill(random);
+  const WeightView readable{matrix.view(), {}};
+  WeightView missing = readable;
+  missing.values.data = nullptr;
+  const std::array<WeightView, 4> matrices{missing, missing, readable, readable};
+  HostTensor x(DType::kF32, {6, 16});
+  x.fill(random);
+  HostTensor y(DType::kF32, {6, 16});
+
+  gate(stream, run.args());
+  group_by_expert(stream, {run.chosen.view(), source.view(), row_of.view(), offsets.view(), 0});
+  grouped_linear(stream, {{x.view(), {}}, matrices, offsets.view(), y.view()});
+
+  EXPECT_EQ(ints_of(offsets), (std::vector<std::int32_t>{0, 0, 0, 2, 4}));
+  EXPECT_EQ(ints_of(row_of), (std::vector<std::int32_t>{0, 2, -1, -1, 1, 3}));
+  for (std::int64_t i = 0; i < 6 * 16; ++i) EXPECT_EQ(std::isnan(y.get(i)), i >= 4 * 16) << i;
 }
 
 TEST(Combine, MayWriteOverSharedWithAnyNumberOfThreads) {

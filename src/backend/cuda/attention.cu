@@ -15,6 +15,7 @@ struct AttentionShape {
   std::int64_t query_head = 0;
   std::int64_t y_token = 0;
   std::int64_t y_head = 0;
+  unsigned heads = 1;
   float scale = 1;
 };
 
@@ -32,8 +33,8 @@ __global__ void sparse_attention_kernel(const T* query,
   extern __shared__ float shared[];
   __shared__ float warp_values[kThreads / 32];
   __shared__ float denominator;
-  const std::int64_t token = blockIdx.y;
-  const std::int64_t head = blockIdx.x;
+  const std::int64_t token = blockIdx.x / shape.heads;
+  const std::int64_t head = blockIdx.x % shape.heads;
   const int width = cache.latent + cache.rope;
   float* scores = shared + width;
   float* sums = scores + room;
@@ -106,19 +107,23 @@ __global__ void sparse_attention_kernel(const T* query,
 }  // namespace
 
 void sparse_attention(CUstream_st* stream, const ops::SparseAttentionArgs& args) {
-  const auto tokens = static_cast<unsigned>(args.query.shape[0]);
-  if (tokens == 0) return;
-  const AttentionShape shape{args.query.stride[0], args.query.stride[1], args.y.stride[0],
-                             args.y.stride[1], args.scale};
+  const auto heads = static_cast<unsigned>(args.query.shape[1]);
+  const unsigned blocks = blocks_of_rows(args.query.shape[0], heads);
+  if (blocks == 0) return;
+  const AttentionShape shape{args.query.stride[0],
+                             args.query.stride[1],
+                             args.y.stride[0],
+                             args.y.stride[1],
+                             heads,
+                             args.scale};
   const std::int64_t k = args.selected.shape[1];
   const auto floats = args.query.shape[2] + k + ceil_div(k, kListBlock);
   const auto bytes = static_cast<unsigned>(floats * 4);
-  const dim3 grid(static_cast<unsigned>(args.query.shape[1]), tokens);
   with_type<float, BFloat16>(args.query.dtype, [&](auto type) {
     using T = decltype(type);
     cudaFuncSetAttribute(sparse_attention_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(bytes));
-    sparse_attention_kernel<T><<<grid, kThreads, bytes, stream>>>(
+    sparse_attention_kernel<T><<<blocks, kThreads, bytes, stream>>>(
         static_cast<const T*>(args.query.data), static_cast<T*>(args.y.data),
         Rows<const std::int32_t>(args.selected), static_cast<const std::int32_t*>(args.count.data),
         Places(args.tokens), LatentCache(args.cache), shape, static_cast<int>(k));

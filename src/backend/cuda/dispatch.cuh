@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "base/check.h"
@@ -37,6 +39,14 @@ struct Rows {
 
 inline unsigned blocks_for(std::int64_t work, std::int64_t each) {
   return static_cast<unsigned>(ceil_div(work, each));
+}
+
+// The blocks of `rows` times `parts` of each: block b is part b % parts of row b / parts. In one
+// dimension, since a grid's others end at 65,535 and rows do not; the order is that of (parts,
+// rows). More blocks than there can be are refused by the launch.
+inline unsigned blocks_of_rows(std::int64_t rows, std::int64_t parts) {
+  constexpr std::int64_t kMost = std::numeric_limits<unsigned>::max();
+  return static_cast<unsigned>(std::min(rows * parts, kMost));
 }
 
 }  // namespace fathom::cuda

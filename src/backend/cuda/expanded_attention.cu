@@ -37,6 +37,7 @@ struct Expanded {
   int rotated = 0;  // r
   int values = 0;   // v
   int room = 0;     // k
+  unsigned heads = 1;
   float scale = 1;
 
   explicit Expanded(const ops::ExpandedAttentionArgs& args)
@@ -51,6 +52,7 @@ struct Expanded {
         rotated(static_cast<int>(args.key_rope.shape[1])),
         values(static_cast<int>(args.value.shape[2])),
         room(static_cast<int>(args.selected.shape[1])),
+        heads(static_cast<unsigned>(args.query.shape[1])),
         scale(args.scale) {}
 };
 
@@ -132,8 +134,8 @@ __device__ float add_values(const Expanded<T>& x, const Task& task, const float*
 template <class T>
 __global__ void expanded_attention_kernel(Expanded<T> x) {
   extern __shared__ float shared[];
-  const std::int64_t token = blockIdx.y;
-  const Task task{x.selected.row(token), x.counts[token], blockIdx.x};
+  const std::int64_t token = blockIdx.x / x.heads;
+  const Task task{x.selected.row(token), x.counts[token], blockIdx.x % x.heads};
   T* y = x.y.at(token, task.head);
   if (task.count == 0) {  // padding
     for (int k = threadIdx.x; k < x.values; k += kThreads) y[k] = narrow<T>(0.0F);
@@ -158,9 +160,8 @@ __global__ void expanded_attention_kernel(Expanded<T> x) {
 }  // namespace
 
 void expanded_attention(CUstream_st* stream, const ops::ExpandedAttentionArgs& args) {
-  const auto tokens = static_cast<unsigned>(args.query.shape[0]);
-  const auto heads = static_cast<unsigned>(args.query.shape[1]);
-  if (tokens == 0 || heads == 0) return;
+  const unsigned blocks = blocks_of_rows(args.query.shape[0], args.query.shape[1]);
+  if (blocks == 0) return;
   const std::int64_t k = args.selected.shape[1];
   const std::int64_t floats = args.query.shape[2] + k + ceil_div(k, kListBlock);
   const auto bytes = static_cast<unsigned>(floats * std::int64_t{sizeof(float)});
@@ -168,8 +169,7 @@ void expanded_attention(CUstream_st* stream, const ops::ExpandedAttentionArgs& a
     using T = decltype(type);
     cudaFuncSetAttribute(expanded_attention_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(bytes));
-    expanded_attention_kernel<T>
-        <<<dim3(heads, tokens), kThreads, bytes, stream>>>(Expanded<T>(args));
+    expanded_attention_kernel<T><<<blocks, kThreads, bytes, stream>>>(Expanded<T>(args));
   });
 }
 

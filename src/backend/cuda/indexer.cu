@@ -26,16 +26,17 @@ struct Queries {
 
 // One token against some pages: a block. The query is kept as float32 in dynamic shared memory,
 // with the weight of each head behind it. Positions are known on the device alone, so the grid does
-// not follow them: blocks past a token's own end at once.
+// not follow them: blocks past a token's own end at once. `parts` blocks a token.
 template <class Q>
 __global__ void index_scores_kernel(Queries<Q> q,
                                     Places places,
                                     IndexCache cache,
-                                    Rows<float> scores) {
+                                    Rows<float> scores,
+                                    unsigned parts) {
   extern __shared__ float shared[];
-  const std::int64_t token = blockIdx.y;
+  const std::int64_t token = blockIdx.x / parts;
   const int visible = places.positions[token] + 1;
-  const int begin = static_cast<int>(blockIdx.x) * kPage;
+  const int begin = static_cast<int>(blockIdx.x % parts) * kPage;
   if (begin >= visible) return;
   const int d = cache.dim;
   float* weights = shared + q.heads * d;
@@ -51,7 +52,7 @@ __global__ void index_scores_kernel(Queries<Q> q,
   }
   __syncthreads();
   const int lane = threadIdx.x % kLanes;
-  const int stride = static_cast<int>(gridDim.x) * kPage;
+  const int stride = static_cast<int>(parts) * kPage;
   for (int first = begin; first < visible; first += stride) {
     const int page = places.page(token, first);
     for (int slot = threadIdx.x / kLanes; slot < kPage; slot += kGroups) {
@@ -169,10 +170,11 @@ void index_scores(CUstream_st* stream, const ops::IndexScoresArgs& args) {
     cudaFuncSetAttribute(index_scores_kernel<Q>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(bytes));
     const std::int64_t pages = ceil_div(args.scores.shape[1], std::int64_t{kPage});
-    const dim3 grid(static_cast<unsigned>(std::min(pages, kPageBlocks)),
-                    static_cast<unsigned>(tokens));
-    index_scores_kernel<Q><<<grid, kThreads, bytes, stream>>>(
-        q, Places(args.tokens), IndexCache(args.cache), Rows<float>(args.scores));
+    const std::int64_t parts = std::min(pages, kPageBlocks);
+    if (parts == 0) return;
+    index_scores_kernel<Q><<<blocks_of_rows(tokens, parts), kThreads, bytes, stream>>>(
+        q, Places(args.tokens), IndexCache(args.cache), Rows<float>(args.scores),
+        static_cast<unsigned>(parts));
   };
   if (args.query.dtype == DType::kF32) {
     run(float{});

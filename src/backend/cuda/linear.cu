@@ -13,6 +13,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kColumns = kThreads / kLanes;  // of a block
 constexpr int kMaxExperts = 512;
+constexpr int kMostRows = 8;  // of a block at a time
 
 template <class X, class W, class Y>
 struct Product {
@@ -68,11 +69,18 @@ __device__ void product_rows(const Product<X, W, Y>& p, int first, int last, int
   }
 }
 
+// Columns first, then the next kRows rows: blocks_of_rows().
+template <int kRows, class X, class W, class Y>
+__device__ void product_block(const Product<X, W, Y>& p, int rows) {
+  const unsigned parts = (static_cast<unsigned>(p.out) + kColumns - 1) / kColumns;
+  const int column = static_cast<int>(blockIdx.x % parts * kColumns + threadIdx.x / kLanes);
+  const int first = static_cast<int>(blockIdx.x / parts) * kRows;
+  product_rows<kRows>(p, first, min(first + kRows, rows), column);
+}
+
 template <int kRows, class X, class W, class Y>
 __global__ void linear_kernel(Product<X, W, Y> p, int rows) {
-  const int column = blockIdx.x * kColumns + threadIdx.x / kLanes;
-  const int first = blockIdx.y * kRows;
-  product_rows<kRows>(p, first, min(first + kRows, rows), column);
+  product_block<kRows>(p, rows);
 }
 
 __global__ void transpose_scales_kernel(Rows<const float> scales, int rows, int groups, float* to) {
@@ -89,12 +97,10 @@ struct HeadStrides {
 
 template <int kRows, class X, class W, class Y>
 __global__ void head_linear_kernel(Product<X, W, Y> p, HeadStrides head, int rows) {
-  p.x.data += blockIdx.z * head.x;
-  p.w.data += blockIdx.z * head.w;
-  p.y.data += blockIdx.z * head.y;
-  const int column = blockIdx.x * kColumns + threadIdx.x / kLanes;
-  const int first = blockIdx.y * kRows;
-  product_rows<kRows>(p, first, min(first + kRows, rows), column);
+  p.x.data += blockIdx.y * head.x;
+  p.w.data += blockIdx.y * head.w;
+  p.y.data += blockIdx.y * head.y;
+  product_block<kRows>(p, rows);
 }
 
 // The experts' matrices, by value: as kernel arguments they need no copy of their own.
@@ -103,7 +109,9 @@ struct Experts {
   const float* scales[kMaxExperts];
 };
 
-template <int kRows, class X, class W, class Y>
+// How many rows an expert has is known on the device alone, so here the block decides for how many
+// it multiplies.
+template <class X, class W, class Y>
 __global__ void grouped_linear_kernel(Product<X, W, Y> p,
                                       const __grid_constant__ Experts experts,
                                       const std::int32_t* offsets) {
@@ -112,8 +120,19 @@ __global__ void grouped_linear_kernel(Product<X, W, Y> p,
   p.w.data = static_cast<const W*>(experts.values[expert]);
   p.w_scales.data = experts.scales[expert];
   const int column = blockIdx.x * kColumns + threadIdx.x / kLanes;
-  for (int first = offsets[expert] + blockIdx.z * kRows; first < last; first += gridDim.z * kRows) {
-    product_rows<kRows>(p, first, min(first + kRows, last), column);
+  const int stride = static_cast<int>(gridDim.z) * kMostRows;
+  for (int first = offsets[expert] + blockIdx.z * kMostRows; first < last; first += stride) {
+    const int end = min(first + kMostRows, last);
+    const int rows = end - first;
+    if (rows == 1) {
+      product_rows<1>(p, first, end, column);
+    } else if (rows == 2) {
+      product_rows<2>(p, first, end, column);
+    } else if (rows <= 4) {
+      product_rows<4>(p, first, end, column);
+    } else {
+      product_rows<kMostRows>(p, first, end, column);
+    }
   }
 }
 
@@ -131,6 +150,16 @@ void with_product_types(DType x, DType w, DType y, const Body& body) {
                                                       [&](auto weight) { body(in, weight, out); });
     });
   });
+}
+
+// Calls body(constant) with for how many rows a block multiplies when there are `rows` in all: no
+// more than it has to, since a row that is not there costs as much as one that is.
+template <class Body>
+void with_rows_of_block(std::int64_t rows, const Body& body) {
+  if (rows == 1) return body(std::integral_constant<int, 1>{});
+  if (rows == 2) return body(std::integral_constant<int, 2>{});
+  if (rows <= 4) return body(std::integral_constant<int, 4>{});
+  body(std::integral_constant<int, kMostRows>{});
 }
 
 template <class X, class W, class Y>
@@ -154,13 +183,12 @@ void linear(CUstream_st* stream, const ops::LinearArgs& args) {
   with_product_types(
       args.x.values.dtype, args.w.values.dtype, args.y.dtype, [&](auto x, auto w, auto y) {
         const auto p = product_of<decltype(x), decltype(w), decltype(y)>(args.x, args.w, args.y);
-        const unsigned columns = blocks_for(p.out, kColumns);
-        if (rows == 1) {
-          linear_kernel<1><<<dim3(columns, 1), kThreads, 0, stream>>>(p, 1);
-        } else {
-          linear_kernel<8><<<dim3(columns, blocks_for(rows, 8)), kThreads, 0, stream>>>(
-              p, static_cast<int>(rows));
-        }
+        with_rows_of_block(rows, [&](auto of_block) {
+          constexpr int kRows = decltype(of_block)::value;
+          const unsigned blocks =
+              blocks_of_rows(blocks_for(rows, kRows), blocks_for(p.out, kColumns));
+          linear_kernel<kRows><<<blocks, kThreads, 0, stream>>>(p, static_cast<int>(rows));
+        });
       });
 }
 
@@ -186,9 +214,12 @@ void head_linear(CUstream_st* stream, const ops::HeadLinearArgs& args) {
         p.in = static_cast<int>(args.w.shape[2]);
         p.out = static_cast<int>(args.w.shape[1]);
         const HeadStrides head{args.x.stride[1], args.w.stride[0], args.y.stride[1]};
-        const dim3 grid(blocks_for(p.out, kColumns), blocks_for(rows, 8),
-                        static_cast<unsigned>(args.w.shape[0]));
-        head_linear_kernel<8><<<grid, kThreads, 0, stream>>>(p, head, static_cast<int>(rows));
+        with_rows_of_block(rows, [&](auto of_block) {
+          constexpr int kRows = decltype(of_block)::value;
+          const dim3 grid(blocks_of_rows(blocks_for(rows, kRows), blocks_for(p.out, kColumns)),
+                          static_cast<unsigned>(args.w.shape[0]));
+          head_linear_kernel<kRows><<<grid, kThreads, 0, stream>>>(p, head, static_cast<int>(rows));
+        });
       });
     });
   });
@@ -209,7 +240,7 @@ void grouped_linear(CUstream_st* stream, const ops::GroupedLinearArgs& args) {
         // Some blocks an expert, so that one with many rows is not one block's work.
         const unsigned parts = rows < 64 ? 1 : 4;
         const dim3 grid(blocks_for(p.out, kColumns), static_cast<unsigned>(args.w.size()), parts);
-        grouped_linear_kernel<8><<<grid, kThreads, 0, stream>>>(
+        grouped_linear_kernel<<<grid, kThreads, 0, stream>>>(
             p, experts, static_cast<const std::int32_t*>(args.offsets.data));
       });
 }

@@ -54,7 +54,7 @@ void expect_equal(const ModelRunner::Step& cpu, const ModelRunner::Step& gpu, co
 class CudaModel : public testing::TestWithParam<Case> {};
 
 // Two sequences, one longer than the selection of the indexer: prompts in chunks, then steps of
-// both, and the draft layer behind every step.
+// both, one of them padded, and the draft layer behind every step.
 TEST_P(CudaModel, GivesTheCpusBits) {
   auto device = CudaDevice::open(0);
   if (!device.ok()) GTEST_SKIP() << device.status().message();
@@ -83,12 +83,14 @@ TEST_P(CudaModel, GivesTheCpusBits) {
     runner->add_sequence();
     runner->add_sequence();
   }
-  const std::vector<std::vector<ModelRunner::Piece>> steps{{{0, 0, ids(130)}, {1, 0, ids(70)}},
-                                                           {{0, 130, ids(200)}},
-                                                           {{0, 330, ids(63)}, {1, 70, ids(1)}},
-                                                           {{0, 393, ids(1)}, {1, 71, ids(1)}},
-                                                           {{1, 72, ids(1)}},
-                                                           {{0, 394, ids(1)}}};
+  const std::vector<std::vector<ModelRunner::Piece>> steps{
+      {{0, 0, ids(130)}, {1, 0, ids(70)}},
+      {{0, 130, ids(200)}},
+      {{0, 330, ids(63)}, {1, 70, ids(1)}},
+      {{0, 393, ids(1)}, {1, 71, ids(1)}},
+      {{1, 72, ids(1)}},
+      {{0, 394, ids(1)}},
+      {{0, 395, ids(1)}, {0, -1, ids(1)}, {1, 73, ids(2)}, {0, -1, ids(4)}}};
   for (const auto& step : steps) {
     const ModelRunner::Step on_cpu = cpu.forward(step);
     const ModelRunner::Step on_gpu = gpu.forward(step);

@@ -56,6 +56,7 @@ __device__ void keep_best_groups(const float* b, std::uint32_t* keys, const Gate
 // A token a block: all threads make the probabilities, one chooses.
 __global__ void gate_kernel(Rows<const float> logits,
                             const float* bias,
+                            const std::int32_t* positions,
                             Rows<const std::int32_t> replay,
                             Rows<std::int32_t> chosen_rows,
                             Rows<float> weight_rows,
@@ -64,6 +65,13 @@ __global__ void gate_kernel(Rows<const float> logits,
   __shared__ float b[kMaxExperts];
   __shared__ std::uint32_t keys[kMaxExperts];
   const std::int64_t token = blockIdx.x;
+  if (positions[token] < 0) {  // padding
+    for (int j = threadIdx.x; j < shape.chosen; j += kThreads) {
+      chosen_rows.row(token)[j] = -1;
+      weight_rows.row(token)[j] = 0;
+    }
+    return;
+  }
   for (int e = threadIdx.x; e < shape.experts; e += kThreads) {
     p[e] = sigmoid_f32(logits.row(token)[e]);
     b[e] = p[e] + bias[e];
@@ -183,7 +191,9 @@ __global__ void combine_kernel(Rows<const T> rows,
   for (int h = threadIdx.x; h < hidden; h += kThreads) {
     float sum = 0;
     for (int j = 0; j < chosen; ++j) {
-      sum = fmaf(weights.row(token)[j], widen(rows.row(row_of.row(token)[j])[h]), sum);
+      const std::int32_t row = row_of.row(token)[j];
+      if (row < 0) continue;
+      sum = fmaf(weights.row(token)[j], widen(rows.row(row)[h]), sum);
     }
     y.row(token)[h] = narrow<T>(sum + widen(shared.row(token)[h]));
   }
@@ -204,6 +214,7 @@ void gate(CUstream_st* stream, const ops::GateArgs& args) {
   FATHOM_CHECK(shape.experts <= kMaxExperts && shape.groups <= kMaxGroups);
   gate_kernel<<<tokens, kThreads, 0, stream>>>(
       Rows<const float>(args.logits), static_cast<const float*>(args.bias.data),
+      static_cast<const std::int32_t*>(args.positions.data),
       args.replay.present() ? Rows<const std::int32_t>(args.replay) : Rows<const std::int32_t>(),
       Rows<std::int32_t>(args.experts), Rows<float>(args.weights), shape);
 }

@@ -31,6 +31,13 @@ class CudaOps : public TwinTest {
     upload(twin);
     return twin;
   }
+
+  // Ascending positions; every third row, from the second one on, is padding.
+  Twin positions_with_padding(std::int64_t tokens) {
+    std::vector<std::int32_t> places;
+    for (std::int32_t t = 0; t < tokens; ++t) places.push_back(t % 3 == 1 ? -1 : t);
+    return integers({tokens}, places);
+  }
 };
 
 constexpr DType kActivations[] = {DType::kF32, DType::kBF16};
@@ -168,8 +175,82 @@ TEST_F(CudaOps, Linear) {
   }
 }
 
+// Few rows have kernels of their own.
+TEST_F(CudaOps, LinearOfFewRows) {
+  constexpr std::int64_t kOut = 33;
+  constexpr std::int64_t kIn = 389;
+  for (std::int64_t rows = 1; rows <= 9; ++rows) {
+    for (const LinearCase& one : kLinearCases) {
+      for (const DType y_type : kActivations) {
+        Twin x = normal(one.x, {rows, kIn});
+        Twin xs = scales({rows, ceil_div(kIn, kScaleBlock)});
+        Twin w = normal(one.w, {kOut, kIn});
+        Twin ws = scales({1, ceil_div(kIn, kScaleBlock)});
+        Twin y = poisoned(y_type, {rows, kOut});
+        on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+          const bool quantized = one.x == DType::kF8E4M3;
+          const bool scaled = one.w == DType::kF8E4M3;
+          ops.linear(s, {LinearInput{view(x), quantized ? view(xs) : TensorView()},
+                         WeightView{view(w), scaled ? view(ws) : TensorView()}, view(y)});
+        });
+        expect_equal(y, "linear");
+      }
+    }
+  }
+}
+
+// Experts of 0 to 9 rows and one of more, with rows behind the last; by one block an expert and by
+// some.
+TEST_F(CudaOps, GroupedLinearOfFewRows) {
+  constexpr std::int64_t kOut = 33;
+  constexpr std::int64_t kIn = 389;
+  constexpr std::int64_t kExperts = 11;
+  std::vector<std::int32_t> bounds{0};
+  for (const std::int32_t rows : {3, 1, 0, 2, 9, 8, 5, 17, 4, 6, 7}) {
+    bounds.push_back(bounds.back() + rows);
+  }
+  for (const std::int64_t rows : {63, 80}) {
+    for (const LinearCase& one : kLinearCases) {
+      Twin x = normal(one.x, {rows, kIn});
+      Twin xs = scales({rows, ceil_div(kIn, kScaleBlock)});
+      Twin matrices = normal(one.w, {kExperts * kOut, kIn});
+      Twin ws = scales({kExperts, ceil_div(kIn, kScaleBlock)});
+      Twin offsets = integers({kExperts + 1}, bounds);
+      Twin y = poisoned(DType::kBF16, {rows, kOut});
+      on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+        const bool scaled = one.w == DType::kF8E4M3;
+        std::vector<WeightView> w;
+        for (std::int64_t e = 0; e < kExperts; ++e) {
+          w.push_back(
+              {view(matrices).rows(e * kOut, kOut), scaled ? view(ws).rows(e, 1) : TensorView()});
+        }
+        const bool quantized = one.x == DType::kF8E4M3;
+        ops.grouped_linear(s, {LinearInput{view(x), quantized ? view(xs) : TensorView()}, w,
+                               view(offsets), view(y)});
+      });
+      expect_equal(y, "grouped_linear");
+    }
+  }
+}
+
+// More rows than the second dimension of a grid has blocks for.
+TEST_F(CudaOps, MoreRowsThanAGridIsHigh) {
+  constexpr std::int64_t kRows = 8 * 65536 + 1;
+  Twin x = normal(DType::kBF16, {kRows, 2, 4});
+  Twin w = normal(DType::kBF16, {2, 3, 4});
+  Twin y = poisoned(DType::kBF16, {kRows, 3});
+  Twin heads = poisoned(DType::kBF16, {kRows, 2, 3});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    ops.linear(s, {LinearInput{view(x).reshape({kRows, 8}).columns(0, 4), {}},
+                   WeightView{view(w).reshape({6, 4}).rows(0, 3), {}}, view(y)});
+    ops.head_linear(s, {view(x), view(w), view(heads)});
+  });
+  expect_equal(y, "linear");
+  expect_equal(heads, "head_linear");
+}
+
 TEST_F(CudaOps, HeadLinear) {
-  for (const std::int64_t rows : {1, 5, 16}) {
+  for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
     Twin x = normal(DType::kBF16, {rows, 4, 128});
     Twin w = normal(DType::kBF16, {4, 65, 128});
     Twin y = poisoned(DType::kBF16, {rows, 4, 65});
@@ -187,6 +268,7 @@ TEST_F(CudaOps, Experts) {
     constexpr std::int64_t kHidden = 256;
     Twin logits = normal(DType::kF32, {tokens, kExperts});
     Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+    Twin positions = positions_with_padding(tokens);
     Twin experts = poisoned(DType::kI32, {tokens, kChosen});
     Twin weights = poisoned(DType::kF32, {tokens, kChosen});
     Twin source = poisoned(DType::kI32, {tokens * kChosen});
@@ -205,6 +287,7 @@ TEST_F(CudaOps, Experts) {
       ops::GateArgs gate;
       gate.logits = view(logits);
       gate.bias = view(bias);
+      gate.positions = view(positions);
       gate.experts = view(experts);
       gate.weights = view(weights);
       gate.groups = 4;
@@ -225,6 +308,8 @@ TEST_F(CudaOps, Experts) {
     expect_equal(source, "group_by_expert");
     expect_equal(row_of, "rows of choices");
     expect_equal(offsets, "offsets");
+    // Rows 1, 4, 7 and so on are padding.
+    EXPECT_EQ(offsets.as<std::int32_t>()[kExperts], (tokens - (tokens + 1) / 3) * kChosen);
     expect_equal(rows, "expand_rows");
     expect_equal(out, "grouped_linear");
     expect_equal(y, "combine");
@@ -240,6 +325,7 @@ TEST_F(CudaOps, ExpertsOfThePublishedModel) {
       SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(local) + " local");
       Twin logits = normal(DType::kF32, {tokens, kExperts});
       Twin bias = normal(DType::kF32, {kExperts}, 0.1F);
+      Twin positions = positions_with_padding(tokens);
       Twin experts = poisoned(DType::kI32, {tokens, kChosen});
       Twin weights = poisoned(DType::kF32, {tokens, kChosen});
       Twin source = poisoned(DType::kI32, {tokens * kChosen});
@@ -249,6 +335,7 @@ TEST_F(CudaOps, ExpertsOfThePublishedModel) {
         ops::GateArgs gate;
         gate.logits = view(logits);
         gate.bias = view(bias);
+        gate.positions = view(positions);
         gate.experts = view(experts);
         gate.weights = view(weights);
         gate.groups = 8;
@@ -350,6 +437,59 @@ TEST_F(CudaOps, CachesIndexerAndAttention) {
     expect_equal(y, "sparse_attention");
     expect_equal(loaded, "load_latent");
   }
+}
+
+// More rows than the second dimension of a grid has blocks for, in a page of one sequence.
+TEST_F(CudaOps, AttentionOfMoreRowsThanAGridIsHigh) {
+  constexpr std::int64_t kRows = 65536 + 1;
+  constexpr std::int64_t kHeads = 2;
+  config::KvLayout layout;
+  layout.latent_dtype = layout.index_dtype = DType::kF32;
+  layout.latent_dim = 8;
+  layout.rope_dim = 4;
+  layout.index_dim = 4;
+  std::vector<std::int32_t> places(kRows);
+  for (std::size_t t = 0; t < places.size(); ++t) places[t] = static_cast<std::int32_t>(t % 5) - 1;
+  Twin positions = integers({kRows}, places);
+  Twin sequences = integers({kRows}, std::vector<std::int32_t>(kRows));
+  Twin table = integers({1, 1}, {0});
+  Twin latent_page = normal(DType::kF32, {1, layout.latent_page_bytes() / 4});
+  Twin index_page = normal(DType::kF32, {1, layout.index_page_bytes() / 4});
+  Twin index_query = normal(DType::kF32, {kRows, kHeads, 4});
+  Twin weights = normal(DType::kF32, {kRows, kHeads});
+  Twin scores = poisoned(DType::kF32, {kRows, 4});
+  Twin selected = poisoned(DType::kI32, {kRows, 2});
+  Twin count = poisoned(DType::kI32, {kRows});
+  Twin query = normal(DType::kF32, {kRows, kHeads, 12});
+  Twin y = poisoned(DType::kF32, {kRows, kHeads, 8});
+  // The expanded form has no padding: every row attends to both keys.
+  Twin both = integers({kRows, 2}, [] {
+    std::vector<std::int32_t> lists(2 * kRows);
+    for (std::size_t i = 1; i < lists.size(); i += 2) lists[i] = 1;
+    return lists;
+  }());
+  Twin twos = integers({kRows}, std::vector<std::int32_t>(kRows, 2));
+  Twin key = normal(DType::kF32, {2, kHeads, 8});
+  Twin key_rope = normal(DType::kF32, {2, 4});
+  Twin value = normal(DType::kF32, {2, kHeads, 3});
+  Twin expanded = poisoned(DType::kF32, {kRows, kHeads, 3});
+  on_both([&](const ops::OpSet& ops, Stream& s, auto view) {
+    const ops::PagedTokens tokens{view(positions), view(sequences), view(table)};
+    const auto page = [&](Twin& twin, std::int64_t bytes) {
+      return ops::CacheView{TensorView(view(twin).data, DType::kU8, {1, bytes}), layout};
+    };
+    ops.index_scores(s, {view(index_query), TensorView(), view(weights), tokens,
+                         page(index_page, layout.index_page_bytes()), view(scores)});
+    ops.select(s, {view(scores), view(positions), view(selected), view(count)});
+    ops.sparse_attention(s, {view(query), view(selected), view(count), tokens,
+                             page(latent_page, layout.latent_page_bytes()), view(y), 0.3F});
+    ops.expanded_attention(s, {view(query), view(key), view(key_rope), view(value), view(both),
+                               view(twos), view(expanded), 0.3F});
+  });
+  expect_equal(scores, "index_scores");
+  expect_equal(selected, "select");
+  expect_equal(y, "sparse_attention");
+  expect_equal(expanded, "expanded_attention");
 }
 
 TEST_F(CudaOps, InputsOfAStep) {
