@@ -1,16 +1,18 @@
-// fathom-tiny on this machine's GPU and CPU: tokens a second at batch 1 and 64, what of a step's
-// time is the host's with and without graphs and a step launched ahead, the rate at which weights
-// reach the device, and the time from exec to ready. $FATHOM_HOME names the folder of models/.
+// fathom-tiny on this machine's GPU and CPU: tokens a second at batch 1, 16 and 64, what of a
+// step's time is the host's with and without graphs, a step launched ahead and drafts, the rate at
+// which weights reach the device, the time from exec to ready. $FATHOM_HOME names the folder of
+// models/.
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <numeric>
+#include <map>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/cpu_ops.h"
@@ -74,7 +76,8 @@ std::unique_ptr<ops::OpSet> gpu_ops(bool deterministic) {
   return cuda::make_cuda_ops(cuda::FastProducts::open().value());
 }
 
-// Decode steps of `batch` requests, all of the same lengths.
+// Decode steps of `batch` requests, all of the same lengths, as long as all of them go on: with
+// drafts some get ahead, and the steps after their ends have fewer requests.
 Measured measure(const std::string& folder, const Setting& setting, std::int32_t batch) {
   const EngineRunnerOptions options = options_for(setting, batch);
   std::unique_ptr<EngineRunner> engine;
@@ -88,7 +91,7 @@ Measured measure(const std::string& folder, const Setting& setting, std::int32_t
   const int rounds = setting.gpu ? 4 : 2;
   const std::int32_t answer = setting.gpu ? kAnswer : kAnswer / 4;
   std::vector<double> step_seconds;
-  std::vector<double> seconds;
+  std::vector<double> tokens_per_second;
   wire::DraftCounts drafts;
   for (int round = 0; round < rounds; ++round) {
     std::vector<wire::RequestId> ids;
@@ -104,29 +107,47 @@ Measured measure(const std::string& folder, const Setting& setting, std::int32_t
     }
     // From the last prompt's end on every step decodes all of them.
     for (const wire::RequestId id : ids) engine->wait_for_tokens(id, 1);
-    const std::int64_t steps_before = engine->load().steps;
+    const wire::EngineLoad before = engine->load();
     const auto begin = Clock::now();
+    engine->wait_for_any(ids);
+    const wire::EngineLoad after = engine->load();
+    const double seconds = seconds_since(begin);
     for (const wire::RequestId id : ids) {
       const wire::TokenOutput output = engine->wait(id);
       drafts.drafts += output.drafts.drafts;
       drafts.accepted += output.drafts.accepted;
     }
     if (round == 0) continue;
-    seconds.push_back(seconds_since(begin));
-    step_seconds.push_back(seconds.back() /
-                           static_cast<double>(engine->load().steps - steps_before));
+    step_seconds.push_back(seconds / static_cast<double>(after.steps - before.steps));
+    tokens_per_second.push_back(
+        static_cast<double>(after.generated_tokens - before.generated_tokens) / seconds);
   }
   Measured measured;
   measured.step_seconds = median(step_seconds);
-  measured.tokens_per_second = batch * (answer - 1) / median(seconds);
+  measured.tokens_per_second = median(tokens_per_second);
   if (drafts.drafts > 0) {
     measured.accepted = static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafts);
   }
   return measured;
 }
 
-// Seconds of a decode step on the device alone: its graph, without the draw, run again and again.
-double device_seconds(const std::string& folder, std::int32_t batch, bool deterministic) {
+// of(0), of(1), … of(count - 1).
+template <class Of>
+std::vector<std::int32_t> numbers(std::int32_t count, Of of) {
+  std::vector<std::int32_t> made(static_cast<std::size_t>(count));
+  for (std::int32_t i = 0; i < count; ++i) made[static_cast<std::size_t>(i)] = of(i);
+  return made;
+}
+
+std::int32_t same(std::int32_t i) { return i; }
+
+// Seconds of a decode step on the device alone, run again and again as a graph: the model over all
+// rows, the draft layer over the same rows and then over one of each request for every further
+// draft. Without the draws, and without what finds rows and guesses between those.
+double device_seconds(const std::string& folder,
+                      std::int32_t batch,
+                      std::int32_t drafts,
+                      bool deterministic) {
   const auto device = cuda::CudaDevice::open(0).value();
   const auto ops = gpu_ops(deterministic);
   const config::ModelConfig config = config::load_model_config(folder).value();
@@ -135,8 +156,10 @@ double device_seconds(const std::string& folder, std::int32_t batch, bool determ
   const auto weights =
       model::Weights::load(config, checkpoint, config::Arithmetic::kDeployed, *device).value();
   model::ModelOptions options;
-  options.max_tokens = batch;
-  options.max_logit_rows = batch;
+  const std::int32_t rows_of_each = 1 + drafts;
+  const std::int32_t row_count = batch * rows_of_each;
+  options.max_tokens = row_count;
+  options.max_logit_rows = row_count;
   options.max_positions = kContext;
   const auto model = model::Model::create(config, *weights, *ops, *device, options).value();
   const config::KvLayout layout =
@@ -147,32 +170,57 @@ double device_seconds(const std::string& folder, std::int32_t batch, bool determ
       cache::KvStore::create(*device, layout, config.layers_with_cache(), batch * kPages).value();
   const auto stream = device->create_stream();
   std::vector<Buffer> buffers;
-  const auto upload = [&](const std::vector<std::int32_t>& numbers) {
-    buffers.push_back(device->allocate(numbers.size() * 4).value());
-    device->copy_to_device(*stream, buffers.back().data(), numbers.data(), numbers.size() * 4);
+  const auto upload = [&](const std::vector<std::int32_t>& values) {
+    buffers.push_back(device->allocate(values.size() * 4).value());
+    device->copy_to_device(*stream, buffers.back().data(), values.data(), values.size() * 4);
     FATHOM_CHECK(stream->synchronize().ok());
     return TensorView(buffers.back().data(), DType::kI32,
-                      {static_cast<std::int64_t>(numbers.size())});
+                      {static_cast<std::int64_t>(values.size())});
   };
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(batch));
-  std::iota(rows.begin(), rows.end(), 0);
-  std::vector<std::int32_t> pages(static_cast<std::size_t>(batch * kPages));
-  std::iota(pages.begin(), pages.end(), 0);
+  const TensorView requests = upload(numbers(batch, same));
+  const TensorView rows = upload(numbers(row_count, same));
+  const TensorView last_rows =
+      upload(numbers(batch, [&](std::int32_t i) { return i * rows_of_each + drafts; }));
+  const TensorView page_table = upload(numbers(batch * kPages, same)).reshape({batch, kPages});
+  const TensorView sequences =
+      upload(numbers(row_count, [&](std::int32_t row) { return row / rows_of_each; }));
   // The positions that an answer goes through, some of them for all.
   constexpr int kPositions = 8;
   constexpr int kRuns = 100;
   double seconds = 0;
   for (int at = 0; at < kPositions; ++at) {
     const std::int32_t position = kPrompt + kAnswer * (2 * at + 1) / (2 * kPositions);
-    const std::vector<std::int32_t> positions(static_cast<std::size_t>(batch), position);
+    const std::int32_t last = position + 2 * drafts;
     model::Batch step;
-    step.ids = upload(rows);
-    step.tokens.positions = upload(positions);
-    step.tokens.sequences = upload(rows);
-    step.tokens.page_table = upload(pages).reshape({batch, kPages});
-    step.logit_rows = upload(rows);
-    step.max_position = position < config.index_topk ? position : kContext - 1;  // as engines do
-    const auto enqueue = [&]() -> Status { return model->forward(*stream, step, store).status(); };
+    step.ids = rows;
+    step.tokens.positions =
+        upload(numbers(row_count, [&](std::int32_t row) { return position + row % rows_of_each; }));
+    step.tokens.sequences = sequences;
+    step.tokens.page_table = page_table;
+    step.logit_rows = rows;
+    step.max_position = last < config.index_topk ? last : kContext - 1;  // as engines do
+    model::Batch draft = step;
+    draft.logit_rows = last_rows;
+    std::vector<model::Batch> chain;  // of the drafts after the first
+    for (std::int32_t k = 1; k < drafts; ++k) {
+      model::Batch next = step;
+      next.ids = requests;
+      next.tokens.positions =
+          upload(numbers(batch, [&](std::int32_t) { return position + drafts + k; }));
+      next.tokens.sequences = requests;
+      next.logit_rows = requests;
+      chain.push_back(next);
+    }
+    const auto enqueue = [&]() -> Status {
+      Result<model::StepOutput> output = model->forward(*stream, step, store);
+      if (drafts == 0 || !output.ok()) return output.status();
+      output = model->draft(*stream, draft, output->hidden, store);
+      for (const model::Batch& next : chain) {
+        if (!output.ok()) return output.status();
+        output = model->draft(*stream, next, output->hidden.rows(0, batch), store);
+      }
+      return output.status();
+    };
     FATHOM_CHECK(enqueue().ok() && stream->synchronize().ok());
     const auto graph = device->capture(*stream, enqueue).value();
     FATHOM_CHECK(stream->synchronize().ok());
@@ -208,17 +256,21 @@ void bench_steps(const std::string& folder) {
                      {"tokens/s", 9},
                      {"accepted", 9}});
   for (const std::int32_t batch : {1, 16, 64}) {
-    const double fast = device_seconds(folder, batch, false);
-    const double canonical = device_seconds(folder, batch, true);
+    std::map<std::pair<std::int32_t, bool>, double> device_times;  // by drafts and determinism
     for (const Setting& setting : kSettings) {
-      const double device = setting.deterministic ? canonical : fast;
       const Measured measured = measure(folder, setting, batch);
-      // The device's time alone is known of a step without drafts.
-      const bool compared = setting.gpu && setting.drafts == 0;
+      std::string device = "-";
+      std::string gap = "-";
+      if (setting.gpu) {
+        double& seconds = device_times[{setting.drafts, setting.deterministic}];
+        if (seconds == 0) {
+          seconds = device_seconds(folder, batch, setting.drafts, setting.deterministic);
+        }
+        device = number(seconds * 1e6, 1);
+        gap = number((measured.step_seconds - seconds) * 1e6, 1);
+      }
       table.row({setting.name, std::to_string(batch), number(measured.step_seconds * 1e6, 1),
-                 compared ? number(device * 1e6, 1) : "-",
-                 compared ? number((measured.step_seconds - device) * 1e6, 1) : "-",
-                 number(measured.tokens_per_second, 0),
+                 device, gap, number(measured.tokens_per_second, 0),
                  setting.drafts > 0 ? number(measured.accepted * 100, 1) + " %" : "-"});
     }
   }

@@ -21,8 +21,8 @@ std::optional<Refusal> prepare_chat(Core& core, const Json& body, Prepared& out)
   AnswerFacts facts = read_openai_facts(fields, core, request.sampling.samples);
   facts.logprobs = fields.boolean("logprobs", false);
   request.logprobs = facts.logprobs;
-  request.top_logprobs =
-      static_cast<std::int32_t>(fields.integer("top_logprobs", 0, kMaxTopLogprobs).value_or(0));
+  request.top_logprobs = static_cast<std::int32_t>(
+      fields.integer("top_logprobs", 0, wire::kMaxTopLogprobs).value_or(0));
   request.id = facts.id;
   if (fields.refusal()) return fields.refusal();
 

@@ -332,7 +332,7 @@ TEST(Chat, RefusesWhatCannotBe) {
       {hello(R"(,"max_tokens":-1)"),
        "max_tokens: was -1, expected a whole number from 0 to 2147483647"},
       {hello(R"(,"top_logprobs":-1)"),
-       "top_logprobs: was -1, expected a whole number from 0 to 1024"},
+       "top_logprobs: was -1, expected a whole number from 0 to 128"},
       {hello(R"(,"rid":5)"), "rid: expected a string, was a number"},
       {hello(R"(,"chat_template_kwargs":true)"),
        "chat_template_kwargs: expected an object, was a boolean"},

@@ -78,7 +78,7 @@ std::optional<Refusal> prepare_completion(Core& core, const Json& body, Prepared
   sampling.max_new_tokens = static_cast<std::int32_t>(most.value_or(kDefaultMaxTokens));
   sampling.request = read_request_fields(fields);
   AnswerFacts facts = read_openai_facts(fields, core, sampling.samples);
-  const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs);
+  const auto top = fields.integer("logprobs", 0, wire::kMaxTopLogprobs);
   facts.logprobs = top.has_value();
   facts.top_logprobs = top.value_or(0) > 0;
   Prompts prompts;

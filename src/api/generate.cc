@@ -5,7 +5,6 @@
 #include "api/core.h"
 #include "api/custom_labels.h"
 #include "api/native_reply.h"
-#include "api/openai_fields.h"
 #include "base/clock.h"
 
 namespace fathom::api {
@@ -78,11 +77,12 @@ std::optional<Refusal> read_logprobs(const Core& core,
   params.wanted = fields.boolean("return_logprob", false);
   const auto start = fields.integer("logprob_start_len", -1, prompt_tokens).value_or(-1);
   params.prompt_start = start < 0 ? prompt_tokens : static_cast<std::int32_t>(start);
-  const auto top = fields.integer("top_logprobs_num", 0, kMaxTopLogprobs).value_or(0);
+  const auto top = fields.integer("top_logprobs_num", 0, wire::kMaxTopLogprobs).value_or(0);
   std::vector<wire::TokenId> asked = fields.token_ids("token_ids_logprob", core.options.vocab_size);
-  if (asked.size() > static_cast<std::size_t>(kMaxTopLogprobs)) {
+  if (asked.size() > static_cast<std::size_t>(wire::kMaxAskedLogprobs)) {
     fields.refuse(Refusal::semantic("token_ids_logprob: has " + std::to_string(asked.size()) +
-                                    " ids, expected at most " + std::to_string(kMaxTopLogprobs)));
+                                    " ids, expected at most " +
+                                    std::to_string(wire::kMaxAskedLogprobs)));
   }
   if (params.wanted) {
     params.top = static_cast<std::int32_t>(top);

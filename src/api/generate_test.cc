@@ -318,6 +318,8 @@ INSTANTIATE_TEST_SUITE_P(
                 NATIVE("data_parallel_rank: was 1, expected a whole number from 0 to 0")},
         Refused{R"({"text":"a","logprob_start_len":2})",
                 NATIVE("logprob_start_len: was 2, expected a whole number from -1 to 1")},
+        Refused{R"({"text":"a","return_logprob":true,"top_logprobs_num":129})",
+                NATIVE("top_logprobs_num: was 129, expected a whole number from 0 to 128")},
         Refused{R"({"text":["a","b"],"rid":["x"]})",
                 NATIVE("rid: has 1 elements, expected one for each of the 2 prompts")},
         Refused{R"({"text":["a","b"],"rid":["x","x"]})",

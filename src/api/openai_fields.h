@@ -8,9 +8,6 @@
 
 namespace fathom::api {
 
-// The best alternatives that a request may ask for at each position.
-inline constexpr std::int64_t kMaxTopLogprobs = 1024;
-
 // What chat and completions read alike: rid, model, stream and stream_options. Logprobs and prompts
 // are left to the caller.
 AnswerFacts read_openai_facts(FieldReader& fields, const Core& core, std::uint32_t samples);

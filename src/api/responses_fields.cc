@@ -276,7 +276,7 @@ void read_response_fields(FieldReader& fields, bool default_thinking, ChatReques
                                     ", expected 1: a response has one answer"));
   }
   read_text(fields, out.sampling.constraint);
-  const auto top = fields.integer("top_logprobs", 0, kMaxTopLogprobs);
+  const auto top = fields.integer("top_logprobs", 0, wire::kMaxTopLogprobs);
   out.top_logprobs = static_cast<std::int32_t>(top.value_or(0));
   out.logprobs = includes_logprobs(fields) || out.top_logprobs > 0;
   read_truncation(fields);

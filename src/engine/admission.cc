@@ -11,6 +11,21 @@ namespace fathom::engine {
 
 namespace {
 
+// What is wrong with the log-probabilities that a request wants, but for tokens that do not exist.
+Status check_logprobs(const wire::LogprobParams& logprobs) {
+  if (logprobs.top < 0 || logprobs.top > wire::kMaxTopLogprobs) {
+    return invalid_argument("logprobs: the best " + std::to_string(logprobs.top) +
+                            " of each position are wanted, 0 to " +
+                            std::to_string(wire::kMaxTopLogprobs) + " may be");
+  }
+  if (logprobs.token_ids.size() > static_cast<std::size_t>(wire::kMaxAskedLogprobs)) {
+    return invalid_argument("logprobs: " + std::to_string(logprobs.token_ids.size()) +
+                            " tokens of each position are asked for, at most " +
+                            std::to_string(wire::kMaxAskedLogprobs) + " may be");
+  }
+  return {};
+}
+
 // Tokens that a prompt leaves for the answer at least.
 constexpr std::int32_t kLeastAnswer = 5;
 
@@ -66,6 +81,12 @@ Status admissible(const wire::GenerateRequest& request,
   const wire::SamplingParams& sampling = request.sampling;
   for (const wire::TokenBias& each : sampling.logit_bias) {
     if (outside(each.id)) return refuse(each.id, "logit_bias: ");
+  }
+  if (request.logprobs.wanted) {
+    FATHOM_RETURN_IF_ERROR(check_logprobs(request.logprobs));
+    for (const wire::TokenId id : request.logprobs.token_ids) {
+      if (outside(id)) return refuse(id, "logprobs: ");
+    }
   }
   const std::size_t ends =
       sampling.min_new_tokens > 0 ? end_tokens_of(request, vocab_size, options).size() : 0;

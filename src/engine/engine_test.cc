@@ -207,6 +207,26 @@ TEST_P(EngineTest, ATokenOutsideTheVocabularyIsRefusedAlone) {
   EXPECT_EQ(engine.wait(good).generated_tokens, 4);
 }
 
+TEST_P(EngineTest, MoreLogprobsThanThereIsRoomForAreRefusedAlone) {
+  EngineRunner engine(kFolder, small_engine());
+  wire::GenerateRequest most = request_for(10, 4);
+  most.logprobs.wanted = true;
+  most.logprobs.top = wire::kMaxTopLogprobs;
+  most.logprobs.token_ids.assign(wire::kMaxAskedLogprobs, 7);
+  wire::GenerateRequest more = most;
+  more.logprobs.top = wire::kMaxTopLogprobs + 1;
+  const wire::RequestId good = engine.submit(most);
+  const wire::TokenOutput refused = engine.wait(engine.submit(more));
+  EXPECT_EQ(refused.finish, Finish::kAbort);
+  EXPECT_EQ(refused.error.code(), Code::kInvalidArgument);
+  const wire::TokenOutput output = engine.wait(good);
+  ASSERT_EQ(output.logprobs.size(), 4U);
+  for (const wire::PositionLogprobs& told : output.logprobs) {
+    EXPECT_EQ(told.top.size(), 128U);
+    EXPECT_EQ(told.asked.size(), 128U);
+  }
+}
+
 TEST_P(EngineTest, AnAbortFreesEverythingAndTellsWhatWasMade) {
   EngineRunner engine(kFolder, small_engine());
   wire::GenerateRequest request = request_for(100, 900);

@@ -13,12 +13,14 @@
 #include "model/model.h"
 #include "ops/op_set.h"
 #include "tensor/device.h"
+#include "wire/messages.h"
 
 namespace fathom::engine {
 
-// What a position's log-probabilities may at most hold beside the token's own.
-constexpr std::int32_t kMaxTopLogprobs = 128;
-constexpr std::int32_t kMaxAskedLogprobs = 128;
+// What a position's log-probabilities may at most hold beside the token's own; admissible() refuses
+// more.
+using wire::kMaxAskedLogprobs;
+using wire::kMaxTopLogprobs;
 
 struct RunnerOptions {
   std::int32_t max_rows = 0;        // of one step

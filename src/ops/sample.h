@@ -101,8 +101,9 @@ Status validate(const SampleArgs& args);
 //   token[i]    = drawn[first[i] + accepted[i]]
 //
 // Requires at least one draw of each sequence, and a draft below 0, which no token is, at its last.
+// Draws behind the last sequence's are padding.
 struct AcceptDraftsArgs {
-  TensorView first;     // [sequences + 1] i32, ascending, from 0 to draws
+  TensorView first;     // [sequences + 1] i32, strictly ascending, from 0 to draws at most
   TensorView drawn;     // [draws] i32
   TensorView draft;     // [draws] i32: what the row after this draw's was computed with; or < 0
   TensorView row;       // [draws] i32: rows of the step

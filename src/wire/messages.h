@@ -53,12 +53,18 @@ struct Constraint {
   TokenId begins_after = -1;  // holds from the token after the first such one; -1: from the first
 };
 
+// The most that a request may ask for at each position.
+constexpr std::int32_t kMaxTopLogprobs = 128;    // best alternatives
+constexpr std::int32_t kMaxAskedLogprobs = 128;  // tokens whatever their rank
+
 struct LogprobParams {
   bool wanted = false;
   // First prompt position whose log-probability is wanted; the prompt's length: only the answer's.
   std::int32_t prompt_start = 0;
-  std::int32_t top = 0;            // best alternatives told at each position
-  std::vector<TokenId> token_ids;  // tokens told at each position, whatever their rank
+  std::int32_t top = 0;  // best alternatives told at each position; <= kMaxTopLogprobs
+  // Tokens told at each position, whatever their rank; at most kMaxAskedLogprobs, ids below the
+  // vocabulary.
+  std::vector<TokenId> token_ids;
 };
 
 struct GenerateRequest {

@@ -9,6 +9,7 @@
 #include "support/adjusted_request.h"
 #include "support/answer_bits.h"
 #include "support/engine_runner.h"
+#include "support/random_beginning.h"
 #include "support/step_grammar.h"
 
 // What a request gets does not depend on its company: 200 requests in random order, with aborts, a
@@ -18,9 +19,12 @@
 namespace fathom::oracle {
 namespace {
 
+using test_support::begins_with;
+using test_support::between;
 using test_support::bits_of;
 using test_support::EngineRunner;
 using test_support::EngineRunnerOptions;
+using test_support::random_beginning;
 using wire::Finish;
 
 struct Case {
@@ -38,22 +42,6 @@ struct Case {
 constexpr std::int32_t kVocab = 512;
 constexpr wire::TokenId kEnd = 509;
 
-std::int32_t between(std::mt19937& random, std::int32_t low, std::int32_t high) {
-  return low + static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(high - low + 1));
-}
-
-// What many prompts begin with: one of a few texts, or a conversation so far.
-std::vector<wire::TokenId> random_beginning(std::mt19937& random,
-                                            const std::vector<wire::TokenId>& conversation) {
-  if (random() % 3 == 0 && conversation.size() < 250) return conversation;
-  if (random() % 3 != 0) return {};
-  std::mt19937 text(random() % 3);
-  std::vector<wire::TokenId> tokens;
-  const std::int32_t length = between(random, 40, 200);
-  while (std::ssize(tokens) < length) tokens.push_back(between(text, 0, kVocab - 1));
-  return tokens;
-}
-
 wire::GenerateRequest random_request(std::mt19937& random,
                                      const std::vector<wire::TokenId>& conversation) {
   wire::GenerateRequest request;
@@ -61,7 +49,7 @@ wire::GenerateRequest random_request(std::mt19937& random,
   // their admission.
   const bool talkative = random() % 3 == 0;
   const bool long_prompt = !talkative && random() % 8 == 0;
-  request.prompt = random_beginning(random, conversation);
+  request.prompt = random_beginning(random, kVocab, conversation);
   const std::int32_t own =
       long_prompt && request.prompt.empty() ? between(random, 150, 420) : between(random, 1, 60);
   for (std::int32_t i = 0; i < own; ++i) request.prompt.push_back(between(random, 0, kVocab - 1));
@@ -100,11 +88,6 @@ wire::GenerateRequest random_request(std::mt19937& random,
     if (random() % 2 == 0) request.logprobs.token_ids = {between(random, 0, kVocab - 1), 9};
   }
   return request;
-}
-
-template <class T>
-bool begins_with(const std::vector<T>& whole, const std::vector<T>& part) {
-  return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
 }
 
 class EngineEquality : public testing::TestWithParam<Case> {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -25,6 +26,12 @@ inline Bits bits_of(const std::vector<wire::PositionLogprobs>& positions) {
     }
   }
   return bits;
+}
+
+// For an answer that was cut short.
+template <class T>
+bool begins_with(const std::vector<T>& whole, const std::vector<T>& part) {
+  return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
 }
 
 }  // namespace fathom::test_support

@@ -1,5 +1,6 @@
 #include "support/engine_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backend/cpu/cpu_ops.h"
@@ -96,10 +97,10 @@ void EngineRunner::pump() {
 }
 
 template <class Done>
-void EngineRunner::take_until(wire::RequestId id, Done done) {
+void EngineRunner::take_until(Done done) {
   while (true) {
     pump();
-    if (done(results_[id])) return;
+    if (done()) return;
     std::unique_lock lock(mutex_);
     came_.wait(lock, [this] { return output_ready_; });
     output_ready_ = false;
@@ -107,15 +108,33 @@ void EngineRunner::take_until(wire::RequestId id, Done done) {
 }
 
 void EngineRunner::wait_for_tokens(wire::RequestId id, std::size_t tokens) {
-  take_until(id, [tokens](const wire::TokenOutput& result) {
-    return result.tokens.size() >= tokens || result.finish != wire::Finish::kNone;
-  });
+  take_until([&] { return results_[id].tokens.size() >= tokens || finished(id); });
 }
 
 wire::TokenOutput EngineRunner::wait(wire::RequestId id) {
-  take_until(id,
-             [](const wire::TokenOutput& result) { return result.finish != wire::Finish::kNone; });
+  take_until([&] { return finished(id); });
   return results_[id];
+}
+
+void EngineRunner::wait_for_any(std::span<const wire::RequestId> ids) {
+  FATHOM_CHECK(!ids.empty());
+  take_until([&] {
+    return std::any_of(ids.begin(), ids.end(), [this](wire::RequestId id) { return finished(id); });
+  });
+}
+
+std::vector<std::byte> EngineRunner::page_bytes(std::int32_t layer, cache::PageId page) const {
+  const auto stream = device_->create_stream();
+  std::vector<std::byte> bytes;
+  for (const TensorView& pages : {store_->latent(layer), store_->index(layer)}) {
+    const TensorView its = pages.rows(page, 1);
+    const auto size = static_cast<std::size_t>(its.elements());
+    const std::size_t before = bytes.size();
+    bytes.resize(before + size);
+    device_->copy_to_host(*stream, bytes.data() + before, its.data, size);
+    FATHOM_CHECK(stream->synchronize().ok());
+  }
+  return bytes;
 }
 
 }  // namespace fathom::test_support

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,6 +59,8 @@ class EngineRunner {
   void wait_for_tokens(wire::RequestId id, std::size_t tokens);
   // Waits until the request has finished; everything it gave.
   wire::TokenOutput wait(wire::RequestId id);
+  // Waits until one of them has finished. Requires some.
+  void wait_for_any(std::span<const wire::RequestId> ids);
   // Outputs that came for it.
   int outputs(wire::RequestId id) { return outputs_[id]; }
   // Closes the link and waits for the engine's thread.
@@ -69,15 +73,18 @@ class EngineRunner {
   }
   bool lacks_draft_rows(cache::PageId page) const { return engine_->lacks_draft_rows(page); }
   const cache::KvStore& store() const { return *store_; }
+  // A page's bytes in one layer, of latent records and of indexer keys, wherever the store lies.
+  std::vector<std::byte> page_bytes(std::int32_t layer, cache::PageId page) const;
 
   const config::ModelConfig& config() const { return config_; }
   wire::EngineLoad load() const { return link_->client().load(); }
 
  private:
   void pump();
-  // Takes outputs until `done` holds for the request's.
+  bool finished(wire::RequestId id) { return results_[id].finish != wire::Finish::kNone; }
+  // Takes outputs until `done` holds.
   template <class Done>
-  void take_until(wire::RequestId id, Done done);
+  void take_until(Done done);
 
   config::ModelConfig config_;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
