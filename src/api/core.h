@@ -162,12 +162,13 @@ http::Response stored_response(Core& core, const http::Request& request);
 http::Response model_info(Core& core, const http::Request& request);
 http::Response server_info(Core& core, const http::Request& request);
 http::Response flush_cache(Core& core, const http::Request& request);
-// Tokens that a request got of a step that verified drafts, on average; 0 when there was none.
+// Tokens that a request got of a step that decoded it, on average; 0 when there was none.
 double accept_length(const wire::DraftCounts& drafts);
 http::Response abort_request(Core& core, const http::Request& request);
 
 // What an operator asks for (monitoring.cc).
 http::Response metrics(Core& core, const http::Request& request);
+observe::EngineValues engine_values(const wire::EngineLoad& load, const ServiceOptions& options);
 http::Response configure_logging(Core& core, const http::Request& request);
 
 // The path of the route table that `path` is answered by; empty for none.

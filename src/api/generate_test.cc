@@ -45,6 +45,45 @@ TEST(Generate, AnswersOneTextInOneObject) {
             R"("cached_tokens":0,"e2e_latency":0}})");
 }
 
+TEST(Generate, TellsOfDraftsWhenItIsOver) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.draft_tokens = 3;  // two drafts a step, where a step has them
+  ServiceRig rig(options);
+  auto exchange = rig.post("/generate", R"({"text":"hi","stream":true})");
+  const wire::GenerateRequest request = rig.engine.wait_requests(1)[0];
+
+  wire::TokenOutput output = ServiceRig::piece(request, "a");
+  output.drafts = {.steps = 1, .drafts = 2, .accepted = 1};
+  rig.publish(output);
+  output = ServiceRig::last(ServiceRig::piece(request, "bcdefghijklmn", 1), Finish::kLength);
+  output.drafts = {.steps = 8, .drafts = 10, .accepted = 4};
+  rig.publish(output);
+
+  const std::vector<std::string> events = events_of(exchange->wait().body);
+  EXPECT_EQ(events[0].find("spec_"), std::string::npos);
+  EXPECT_NE(events[1].find(R"("completion_tokens":14,"cached_tokens":0,"spec_accept_rate":0.4,)"
+                           R"("spec_accept_length":1.75,"spec_accept_token_num":4,)"
+                           R"("spec_draft_token_num":10,"spec_verify_ct":8,"e2e_latency":)"),
+            std::string::npos)
+      << events[1];
+}
+
+// An answer of one token: no step decoded.
+TEST(Generate, TellsOfNoDrafts) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.draft_tokens = 2;
+  ServiceRig rig(options);
+  auto exchange = rig.post("/generate", R"({"text":"hi"})");
+  const wire::GenerateRequest request = rig.engine.wait_requests(1)[0];
+  rig.publish(ServiceRig::last(ServiceRig::piece(request, "a"), Finish::kLength));
+
+  const std::string body = exchange->wait().body;
+  EXPECT_NE(body.find(R"("spec_accept_rate":0,"spec_accept_length":0,"spec_accept_token_num":0,)"
+                      R"("spec_draft_token_num":0,"spec_verify_ct":0,)"),
+            std::string::npos)
+      << body;
+}
+
 TEST(Generate, AbsentFieldsHaveTheirDefaults) {
   ServiceRig rig;
   rig.post("/generate", R"({"text":"hi","unknown_field":{"is":"ignored"}})");

@@ -8,39 +8,6 @@ namespace fathom::api {
 
 namespace {
 
-observe::EngineValues engine_values(const Core& core) {
-  const wire::EngineLoad load = core.engine.load();
-  observe::EngineValues values;
-  values.running = load.running;
-  values.waiting = load.waiting;
-  values.waiting_for_grammar = load.waiting_for_grammar;
-  values.slots = load.slots;
-  values.pages = load.pages;
-  values.pages_used = load.pages_used;
-  values.pages_leaked = load.pages_leaked;
-  values.evicted_tokens = load.totals.evicted_tokens;
-  values.draft_tokens = core.options.draft_tokens;
-  values.verify_steps = load.totals.drafts.steps;
-  values.accepted_drafts = load.totals.drafts.accepted;
-  values.page_tokens = core.options.page_tokens;
-  values.decode_context_tokens = load.decode_context_tokens;
-  values.decode_in_graph = load.decode_in_graph;
-  values.new_token_ratio = std::round(static_cast<double>(load.reserve_ratio) * 1e6) / 1e6;
-  values.prefill_tokens = load.totals.prefill_tokens;
-  values.cached_tokens = load.totals.cached_tokens;
-  values.generated_tokens = load.generated_tokens;
-  values.graph_passes = load.totals.graph_passes;
-  values.plain_passes = load.totals.plain_passes;
-  values.retracted_requests = load.totals.retracted_requests;
-  values.retracted_prompt_tokens = load.totals.retracted_prompt_tokens;
-  values.retracted_answer_tokens = load.totals.retracted_answer_tokens;
-  values.grammar_requests = load.totals.grammar_requests;
-  values.grammar_cache_hits = load.totals.grammar_cache_hits;
-  values.grammar_failures = load.totals.grammar_failures;
-  values.grammar_timeouts = load.totals.grammar_timeouts;
-  return values;
-}
-
 http::Response logging_state(const observe::Monitor& monitor) {
   const observe::RequestLogSettings settings = monitor.log.settings();
   Json out = Json::object();
@@ -72,6 +39,38 @@ std::optional<Refusal> read_logging(const Json& body,
 
 }  // namespace
 
+observe::EngineValues engine_values(const wire::EngineLoad& load, const ServiceOptions& options) {
+  observe::EngineValues values;
+  values.running = load.running;
+  values.waiting = load.waiting;
+  values.waiting_for_grammar = load.waiting_for_grammar;
+  values.slots = load.slots;
+  values.pages = load.pages;
+  values.pages_used = load.pages_used;
+  values.pages_leaked = load.pages_leaked;
+  values.evicted_tokens = load.totals.evicted_tokens;
+  values.draft_tokens = options.draft_tokens;
+  values.verify_steps = load.totals.drafts.steps;
+  values.accepted_drafts = load.totals.drafts.accepted;
+  values.page_tokens = options.page_tokens;
+  values.decode_context_tokens = load.decode_context_tokens;
+  values.decode_in_graph = load.decode_in_graph;
+  values.new_token_ratio = std::round(static_cast<double>(load.reserve_ratio) * 1e6) / 1e6;
+  values.prefill_tokens = load.totals.prefill_tokens;
+  values.cached_tokens = load.totals.cached_tokens;
+  values.generated_tokens = load.generated_tokens;
+  values.graph_passes = load.totals.graph_passes;
+  values.plain_passes = load.totals.plain_passes;
+  values.retracted_requests = load.totals.retracted_requests;
+  values.retracted_prompt_tokens = load.totals.retracted_prompt_tokens;
+  values.retracted_answer_tokens = load.totals.retracted_answer_tokens;
+  values.grammar_requests = load.totals.grammar_requests;
+  values.grammar_cache_hits = load.totals.grammar_cache_hits;
+  values.grammar_failures = load.totals.grammar_failures;
+  values.grammar_timeouts = load.totals.grammar_timeouts;
+  return values;
+}
+
 http::Response metrics(Core& core, const http::Request& /*request*/) {
   observe::Monitor* const monitor = core.options.monitor;
   if (monitor == nullptr || !monitor->options.metrics) {
@@ -79,7 +78,7 @@ http::Response metrics(Core& core, const http::Request& /*request*/) {
   }
   http::Response response;
   response.headers.add("Content-Type", std::string(observe::kExpositionType));
-  response.body = monitor->expose(engine_values(core));
+  response.body = monitor->expose(engine_values(core.engine.load(), core.options));
   return response;
 }
 

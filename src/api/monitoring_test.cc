@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/core.h"
 #include "api/request_events.h"
 #include "api/service_testing.h"
 #include "observe/buckets.h"
@@ -71,6 +72,30 @@ TEST(MetricsEndpoint, GaugesAreTheEnginesAtTheMomentOfTheScrape) {
             HasSubstr("fathom:free_slots 1\n"), HasSubstr("num_retracted_requests_total 5\n")));
   watched.rig.engine.set_load({});
   EXPECT_THAT(watched.metrics(), HasSubstr("\nsglang:num_running_reqs 0\n"));
+}
+
+TEST(MetricsEndpoint, TellsOfThePrefixCacheAndOfDrafts) {
+  wire::EngineLoad load;
+  load.generated_tokens = 70;
+  load.totals.prefill_tokens = 1000;
+  load.totals.cached_tokens = 500;
+  load.totals.evicted_tokens = 640;
+  load.totals.drafts = {.steps = 40, .drafts = 35, .accepted = 30};
+  ServiceOptions options;
+  options.draft_tokens = 2;
+
+  const observe::EngineValues values = engine_values(load, options);
+
+  EXPECT_EQ(values.draft_tokens, 2);
+  EXPECT_EQ(values.verify_steps, 40);
+  EXPECT_EQ(values.accepted_drafts, 30);
+  Watched watched;
+  watched.rig.engine.set_load(load);
+  EXPECT_THAT(watched.metrics(),
+              AllOf(HasSubstr("realtime_tokens_total{mode=\"prefill_compute\"} 1000\n"),
+                    HasSubstr("realtime_tokens_total{mode=\"prefill_cache\"} 500\n"),
+                    HasSubstr("realtime_tokens_total{mode=\"decode\"} 70\n"),
+                    HasSubstr("sglang:evicted_tokens_total 640\n")));
 }
 
 TEST(RequestEvents, CountEachSampleAndEachTokenAfterItsFirst) {

@@ -115,9 +115,9 @@ void NativeReply::append_answer(std::string& out, std::uint32_t index) const {
 void NativeReply::append_drafts(std::string& out, const SampleState& state) const {
   const wire::DraftCounts& drafts = state.drafts();
   const auto steps = static_cast<double>(drafts.steps);
-  const double most = steps * (facts_.draft_tokens - 1);
+  const auto verified = static_cast<double>(drafts.drafts);
   out += ",\"spec_accept_rate\":";
-  JsonWriter(out).real(most > 0 ? static_cast<double>(drafts.accepted) / most : 0);
+  JsonWriter(out).real(verified > 0 ? static_cast<double>(drafts.accepted) / verified : 0);
   out += ",\"spec_accept_length\":";
   JsonWriter(out).real(steps > 0 ? static_cast<double>(state.generated_tokens()) / steps : 0);
   out += ",\"spec_accept_token_num\":";

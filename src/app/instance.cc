@@ -13,8 +13,6 @@
 #include <unistd.h>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "api/channel.h"
 #include "api/service.h"
 #include "app/answer_formats.h"
@@ -244,17 +242,8 @@ Status Instance::State::load() {
   options.account.on_report = [this](const engine::StepReport& report) {
     scheduler_log.push(note_of(report, plan.speculation.verified()));
   };
-  options.on_draft_switch = [](bool on, double gain) {
-    if (on) {
-      log_info("Drafts are on again, to see whether they gain time now.");
-    } else if (gain > 0) {
-      log_info(
-          fmt::format("Drafts are off for a while: with them answers take {:.2f} times as long. "
-                      "--speculative-off-switch never keeps them on.",
-                      1 / gain));
-    } else {
-      log_info("Drafts are off for a while: no steps show that they save what they cost.");
-    }
+  options.on_draft_switch = [this](bool on, double gain) {
+    scheduler_log.tell(observe::draft_switch_line(on, gain));
   };
   options.on_phase = [this](const char* phase) { monitor->stalls.engine_phase(phase); };
   auto created = loading_model.create_engine(options);

@@ -65,5 +65,23 @@ TEST(MonitorOptions, HaveLengthsOnlyWhenAskedFor) {
             "--prompt-tokens-buckets: tse: expected a count above 0 and at most 512");
 }
 
+TEST(NoteOf, CarriesWhatTheLinesTell) {
+  engine::StepReport report;
+  report.prefill_requests = 2;
+  report.prefill_tokens = 30;
+  report.cached_tokens = 128;
+  report.running = 7;
+  report.drafts = {.steps = 40, .drafts = 35, .accepted = 30};
+  const observe::StepNote note = note_of(report, /*draft_tokens=*/2);
+  EXPECT_EQ(note.prefill_requests, 2);
+  EXPECT_EQ(note.prefill_tokens, 30);
+  EXPECT_EQ(note.cached_tokens, 128);
+  EXPECT_EQ(note.running, 5);
+  EXPECT_EQ(note.decode_running, 7);
+  EXPECT_EQ(note.draft_tokens, 2);
+  EXPECT_EQ(note.verify_steps, 40);
+  EXPECT_EQ(note.accepted_drafts, 30);
+}
+
 }  // namespace
 }  // namespace fathom::app

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "config/resolution.h"
 
@@ -38,6 +39,23 @@ Status plan_running(Resolution& r) {
     limits.aux_entries = 2 * std::min(limits.max_running, 1 << 29);
   }
   return {};
+}
+
+// The rows of a step, which are counted in 32 bits: a chunk of prompts beside the rows of all that
+// decode.
+Status check_step_rows(const Resolution& r) {
+  const FlagValues& flags = r.flags;
+  const LimitsPlan& limits = r.plan.limits;
+  const std::int64_t of_each = std::max(1, r.plan.speculation.verified());
+  const std::int64_t most =
+      (std::numeric_limits<std::int32_t>::max() - limits.chunk_tokens) / of_each;
+  if (limits.max_running <= most) return {};
+  return invalid_argument(
+      flags.shown("max_running_requests") + ": a step has " + std::to_string(of_each) +
+      (of_each == 1 ? " row" : " rows") + " for each request of a rank and " +
+      std::to_string(limits.chunk_tokens) +
+      " of prompts (--chunked-prefill-size), and counts them in 32 bits; expected at most " +
+      std::to_string(most * flags.integer("dp_size")));
 }
 
 std::string mib_text(std::int64_t bytes) { return std::to_string(bytes / kMib) + " MiB"; }
@@ -115,7 +133,8 @@ Status plan_limits(Resolution& r) {
   limits.schedule_policy = flags.text("schedule_policy");
   limits.priorities = flags.is_on("enable_priority_scheduling");
   limits.low_priorities_first = flags.is_on("schedule_low_priority_values_first");
-  return plan_running(r);
+  FATHOM_RETURN_IF_ERROR(plan_running(r));
+  return check_step_rows(r);
 }
 
 Status plan_cache(Resolution& r) {

@@ -35,6 +35,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"--tp 8 --dp 3", {"--tp-size 8", "--dp-size 3", "multiple"}},
         Refused{"--tp 16 --dp 16 --nnodes 2 --dist-init-addr h:1 --max-running-requests 8",
                 {"--max-running-requests 8", "--dp-size 16", "at least 16"}},
+        Refused{"--speculative-algorithm EAGLE --max-running-requests 1073741824",
+                {"--max-running-requests 1073741824", "4 rows for each request",
+                 "8192 of prompts (--chunked-prefill-size)", "expected at most 536868863"}},
+        Refused{"--chunked-prefill-size 1073741824 --max-running-requests 1073741824 "
+                "--mem-fraction-static 0.5",
+                {"1 row for each request", "expected at most 1073741823"}},
         Refused{"--moe-dense-tp-size 2", {"--moe-dense-tp-size 2", "expected 1"}},
         Refused{"--served-model-name a:b", {"--served-model-name a:b", "colon"}},
         Refused{"--tp 16 --nnodes 2", {"--nnodes 2", "--dist-init-addr"}},

@@ -87,17 +87,18 @@ wire::GenerateRequest request_for(std::int32_t prompt_tokens,
   return request;
 }
 
-// The last token needs no draft, and nothing is drafted behind it.
+// The last token needs no draft, and nothing is drafted behind it. A step that has none to verify
+// counts as one.
 TEST_P(DraftsTest, AnAnswerOfOneOrTwoTokensVerifiesNone) {
   for (const std::int32_t tokens : {0, 1, 2}) {
     const wire::TokenOutput output = answer(request_for(20, tokens));
     EXPECT_EQ(output.generated_tokens, tokens);
-    EXPECT_EQ(output.drafts.steps, 0);
+    EXPECT_EQ(output.drafts.steps, tokens == 2 ? 1 : 0);
     EXPECT_EQ(output.drafts.drafts, 0);
   }
   const wire::TokenOutput output = answer(request_for(20, 3));
   EXPECT_EQ(output.generated_tokens, 3);
-  EXPECT_EQ(output.drafts.steps, 1);
+  EXPECT_EQ(output.drafts.steps, 2 - output.drafts.accepted);
   EXPECT_EQ(output.drafts.drafts, 1);
 }
 
@@ -106,19 +107,23 @@ TEST_P(DraftsTest, AnAnswerOfOneOrTwoTokensVerifiesNone) {
 TEST_P(DraftsTest, TheCountsAddUp) {
   for (const std::int32_t tokens : {3, 4, 5, 17, 100}) {
     const std::int64_t before = drafting_.load().steps;
+    const wire::DraftCounts total_before = drafting_.load().totals.drafts;
     const wire::TokenOutput output = answer(request_for(20, tokens));
     const std::int64_t steps = drafting_.load().steps - before;
     EXPECT_EQ(output.generated_tokens, tokens);
     EXPECT_EQ(output.finish, Finish::kLength);
     const wire::DraftCounts& counts = output.drafts;
     EXPECT_EQ(output.generated_tokens, steps + counts.accepted);
-    // The prompt's step has no drafts, the one for an answer's last token alone has none either,
-    // and none the one for what might be the last token but for wrong drafts.
-    EXPECT_GE(steps, counts.steps + 1);
-    EXPECT_LE(steps, counts.steps + (GetParam().overlap ? 3 : 2));
+    EXPECT_EQ(steps, 1 + counts.steps);  // the prompt's, and those that decode
     EXPECT_LE(counts.drafts, counts.steps * GetParam().drafts);
-    EXPECT_GE(counts.drafts, counts.steps);
+    // The step for an answer's last token alone has no drafts, and none the one for what might be
+    // the last token but for wrong drafts.
+    EXPECT_GE(counts.drafts, counts.steps - (GetParam().overlap ? 2 : 1));
     EXPECT_LE(counts.accepted, counts.drafts);
+    const wire::DraftCounts total = drafting_.load().totals.drafts;
+    EXPECT_EQ(total.steps - total_before.steps, counts.steps);
+    EXPECT_EQ(total.drafts - total_before.drafts, counts.drafts);
+    EXPECT_EQ(total.accepted - total_before.accepted, counts.accepted);
     if (tokens == 100) {
       EXPECT_GT(counts.accepted, 10);
       EXPECT_LT(counts.accepted, counts.drafts);

@@ -109,8 +109,12 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::ModelConfig& config
                             " tokens and a cache of " + std::to_string(store.pages()) +
                             " pages leave no room for a request");
   }
-  FATHOM_CHECK(options.drafts == 0 || !options.overlap ||
-               model.options().attention_form == config::AttentionForm::kAbsorbed);
+  if (model.options().attention_form != config::AttentionForm::kAbsorbed) {
+    FATHOM_CHECK_MSG(options.drafts == 0 || !options.overlap,
+                     "the expanded attention form must know the rows of a step when it begins");
+    FATHOM_CHECK_MSG(options.drafts <= 1,
+                     "the expanded attention form has no segments of a chain's rows");
+  }
   RunnerOptions runner_options;
   runner_options.max_rows = options.max_rows();
   runner_options.max_logit_rows = options.max_logit_rows();

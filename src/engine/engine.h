@@ -36,8 +36,8 @@ struct EngineOptions {
   bool prefix_cache = true;  // whether later requests find what earlier ones computed
   cache::Eviction eviction = cache::Eviction::kLru;
   // Tokens that the draft layer guesses after each, for the next step to verify. 0: none. They need
-  // the model's draft layer, and caches for it. Answers do not depend on them while both thresholds
-  // are 1.
+  // the model's draft layer, and caches for it; more than one needs the absorbed attention form.
+  // Answers do not depend on them while both thresholds are 1.
   std::int32_t drafts = 0;
   // In [0, 1]. Below 1 likely drafts become part of sampled answers more often than their
   // probability says (ops::SampleArgs). Greedy answers stay as they are.

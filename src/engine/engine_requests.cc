@@ -168,11 +168,11 @@ void Engine::State::record(const Work& done, WorkResult result) {
     finish(sequence.request.id, wire::Finish::kLength, {});
     return;
   }
-  if (done.drafts > 0) {
+  if (options.drafts > 0 && done.decodes) {
     ++sequence.draft_counts.steps;
     sequence.draft_counts.drafts += done.drafts;
     sequence.draft_counts.accepted += std::ssize(result.tokens) - 1;
-    account.verified(done.drafts, std::ssize(result.tokens) - 1);
+    account.decoded(done.drafts, std::ssize(result.tokens) - 1);
   }
   sequence.drafts = std::move(result.drafts);
   for (std::size_t i = 0; i < result.tokens.size() && !sequence.ended; ++i) {

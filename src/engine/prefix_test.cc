@@ -235,6 +235,27 @@ TEST_P(PrefixTest, WhatWasUsedLongestAgoMakesRoom) {
   EXPECT_EQ(engine.load().pages_leaked, 0);
 }
 
+// Of two prompts one was used often, the other last.
+TEST_P(PrefixTest, WhatMakesRoomIsThePolicys) {
+  for (const cache::Eviction eviction : {cache::Eviction::kLru, cache::Eviction::kLfu}) {
+    EngineRunnerOptions small = options();
+    small.pages = 6;
+    small.engine.context_tokens = 300;
+    small.engine.eviction = eviction;
+    EngineRunner engine(kFolder, small);
+    for (const std::int32_t which : {1, 1, 1, 2}) {
+      engine.wait(engine.submit(request_for(text(130, which), 1)));
+    }
+    EXPECT_EQ(engine.load().totals.evicted_tokens, 0);
+    engine.wait(engine.submit(request_for(text(190, 3), 1)));  // three pages, two are free
+    EXPECT_EQ(engine.load().totals.evicted_tokens, 64);
+    const std::int32_t evicted = eviction == cache::Eviction::kLru ? 1 : 2;
+    EXPECT_EQ(engine.wait(engine.submit(request_for(text(129, 3 - evicted), 1))).cached_tokens,
+              128);
+    EXPECT_EQ(engine.wait(engine.submit(request_for(text(129, evicted), 1))).cached_tokens, 64);
+  }
+}
+
 TEST_P(PrefixTest, TheLongestPrefixIsNextWhereThatIsThePolicy) {
   EngineRunnerOptions one = options();
   one.engine.max_running = 1;

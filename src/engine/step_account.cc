@@ -11,7 +11,7 @@ void StepAccount::begin(const SequencePages& pages, float reserve_ratio) {
   report_.ratio_before = reserve_ratio;
 }
 
-void StepAccount::verified(std::int32_t drafts, std::int64_t accepted) {
+void StepAccount::decoded(std::int32_t drafts, std::int64_t accepted) {
   ++totals_.drafts.steps;
   totals_.drafts.drafts += drafts;
   totals_.drafts.accepted += accepted;
@@ -41,7 +41,7 @@ void StepAccount::launched(const std::vector<Work>& work,
   for (const Work& each : work) {
     if (each.decodes) {
       decodes = true;
-      context += each.first + each.rows;
+      context += each.first + each.rows - each.drafts;
     } else {
       ++report_.prefill_requests;
       report_.prefill_tokens += each.rows;

@@ -58,8 +58,9 @@ class StepAccount {
   void begin(const SequencePages& pages, float reserve_ratio);
   // `sequence` has given its pages up, `gained` of which nobody else holds.
   void retracts(const Sequence& sequence, std::int32_t gained);
-  // `drafts` of a request were verified, and so many of them were right.
-  void verified(std::int32_t drafts, std::int64_t accepted);
+  // With speculation: a request was decoded, `drafts` were verified for it, 0 or more, and so many
+  // of them were right.
+  void decoded(std::int32_t drafts, std::int64_t accepted);
   // `sequence` begins with the rows that were found for it.
   void admits(const Sequence& sequence);
   // The step is launched. `sequences` are those that were launched with it and all others.

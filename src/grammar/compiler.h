@@ -16,6 +16,9 @@ namespace fathom::grammar {
 
 using TokenId = std::int32_t;
 
+// Processor time of one mask, or of one token taken: more would hold up every other answer.
+constexpr std::int64_t kMaxStepNs = 250'000'000;
+
 // The languages in which a grammar is written.
 enum class Kind : std::uint8_t {
   kJsonSchema,     // a JSON Schema, Draft 2020-12; the output is one JSON value that satisfies it
@@ -56,8 +59,9 @@ class Matcher {
   // Whether a stop token was accepted.
   virtual bool finished() const = 0;
 
-  // Whether a mask or a token has taken so much processor time (a quarter of a second) that the
-  // answer should be given up. A step cannot be stopped, and later ones take longer.
+  // Whether a mask or a token has taken so much processor time (CompilerOptions::max_step_ns) that
+  // the answer should be given up. A step cannot be stopped, and later ones take longer. What was
+  // taken back, or not accepted, has no say.
   virtual bool too_slow() const { return false; }
 
   // Takes back the last `tokens` accepted ones. Requires that many were accepted since the start
@@ -84,6 +88,7 @@ struct CompilerOptions {
   int threads = 1;                   // that compile, a source each
   std::size_t max_source_bytes = std::size_t{1} << 20;
   int max_depth = 64;                                // of brackets in a source
+  std::int64_t max_step_ns = kMaxStepNs;             // of Matcher::too_slow(); tests lower it
   std::size_t max_waiting = 1024;                    // sources that wait for a thread
   std::chrono::milliseconds max_wait{30000};         // of a source for its result
   std::size_t cache_bytes = std::size_t{256} << 20;  // compiled grammars kept, oldest use first out

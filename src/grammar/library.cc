@@ -66,11 +66,12 @@ std::vector<std::int32_t> sorted(std::vector<std::int32_t> ids) {
   return ids;
 }
 
-// What matchers need of the vocabulary.
+// What matchers share.
 struct Vocabulary {
   std::int32_t size = 0;
   std::vector<TokenId> stop_tokens;  // ascending
   Utf8Guard guard;
+  std::int64_t max_step_ns = 0;
 };
 
 class LibraryMatcher final : public Matcher {
@@ -124,8 +125,12 @@ class LibraryMatcher final : public Matcher {
     const std::int64_t begin = processor_ns();
     try {
       const bool taken = matcher_.AcceptToken(token);
-      note_time(begin);
-      if (taken) states_.push_back(vocabulary_->guard.after(token));
+      if (taken) {
+        states_.push_back(vocabulary_->guard.after(token));
+        // A step to the state behind the token: taken back with it. One that leads nowhere is a
+        // wrong draft's, and no fault of the answer's.
+        note_time(begin);
+      }
       if (taken || !is_stop(token)) return taken;
     } catch (const std::exception&) {
       return false;
@@ -162,7 +167,7 @@ class LibraryMatcher final : public Matcher {
                               token);
   }
   void note_time(std::int64_t begin) {
-    if (slow_ || processor_ns() - begin <= kMaxStepNs) return;
+    if (slow_ || processor_ns() - begin <= vocabulary_->max_step_ns) return;
     slow_ = true;
     slow_at_ = states_.size();
   }
@@ -171,7 +176,8 @@ class LibraryMatcher final : public Matcher {
   xgrammar::GrammarMatcher matcher_;
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::vector<Utf8State> states_;  // after each token that matcher_ took
-  bool slow_ = false;              // a step behind slow_at_ tokens, which were not taken back, was
+  // A step to the state behind slow_at_ tokens, none of which was taken back, or of its mask, was.
+  bool slow_ = false;
   std::size_t slow_at_ = 0;
   bool dead_end_ = false;
   bool ended_dead_ = false;  // by a stop token at a dead end, which matcher_ does not know
@@ -232,8 +238,9 @@ class XgrammarLibrary final : public Library {
   XgrammarLibrary(const CompilerOptions& options,
                   const std::vector<std::string>& vocabulary,
                   xgrammar::TokenizerInfo info)
-      : vocabulary_(std::make_shared<Vocabulary>(
-            Vocabulary{options.vocab_size, sorted(options.stop_tokens), Utf8Guard(vocabulary)})),
+      : vocabulary_(
+            std::make_shared<Vocabulary>(Vocabulary{options.vocab_size, sorted(options.stop_tokens),
+                                                    Utf8Guard(vocabulary), options.max_step_ns})),
         max_source_bytes_(options.max_source_bytes),
         max_depth_(options.max_depth),
         info_(std::move(info)),

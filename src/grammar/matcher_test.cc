@@ -194,6 +194,32 @@ TEST_F(Matchers, AGrammarThatCannotGoOnLetsTheAnswerEnd) {
   EXPECT_TRUE(matcher->finished());
 }
 
+// Every step takes longer than allowed here.
+TEST_F(Matchers, ASlowStepCountsWhileItsTokenStays) {
+  options_.max_step_ns = -1;
+  compiler_ = std::move(Compiler::create(options_)).value();
+  const auto matcher = make(Kind::kRegex, "ab*")->new_matcher();
+  EXPECT_FALSE(matcher->too_slow());
+  EXPECT_FALSE(matcher->accept('x'));
+  EXPECT_FALSE(matcher->too_slow()) << "a wrong draft, not taken";
+  EXPECT_TRUE(matcher->accept('a'));
+  EXPECT_TRUE(matcher->too_slow());
+  matcher->rollback(1);
+  EXPECT_FALSE(matcher->too_slow()) << "a wrong draft, taken back";
+
+  EXPECT_TRUE(matcher->accept('a'));
+  EXPECT_TRUE(matcher->accept('b'));
+  matcher->rollback(1);
+  EXPECT_TRUE(matcher->too_slow()) << "the first of two stays";
+  matcher->rollback(1);
+  EXPECT_FALSE(matcher->too_slow());
+
+  allowed(*matcher, options_.vocab_size);
+  EXPECT_TRUE(matcher->accept('a'));
+  matcher->rollback(1);
+  EXPECT_TRUE(matcher->too_slow()) << "the mask before the draft was slow, too";
+}
+
 TEST_F(Matchers, JsonMayHaveBlanksButNotWithoutEnd) {
   const auto grammar = make(Kind::kJsonSchema, R"({"type":"object"})");
   takes_all(*grammar, {"{}", "\n\n{ }", "{\"a\" :\n\t[1,\r\n 2]}", std::string(20, ' ') + "{}"});

@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "grammar/compiler.h"
+
 namespace fathom::grammar {
 
 namespace {

@@ -12,8 +12,6 @@
 // nor in a mask, and some short sources take minutes for one: "(.?){0,100}".
 namespace fathom::grammar {
 
-// Processor time of one mask, or of one token taken: more would hold up every other answer.
-constexpr std::int64_t kMaxStepNs = 250'000'000;
 // Processor time of one compilation.
 constexpr std::int64_t kMaxCompileNs = 20'000'000'000;
 

@@ -49,11 +49,11 @@ void write_gauges(Exposition& out,
                               ? (growth.verify_steps + growth.accepted_drafts) / growth.verify_steps
                               : 0;
     out.gauge("sglang:spec_accept_length",
-              "Tokens that a request got of a step that verified drafts, since the scrape before.",
+              "Tokens that a request got of a step that decoded it, since the scrape before.",
               labels, length);
     out.gauge("sglang:spec_accept_rate",
-              "Those tokens as a part of the tokens verified, the first of them included.", labels,
-              length / values.draft_tokens);
+              "Those tokens as a part of the most that a step verifies, the first included.",
+              labels, length / values.draft_tokens);
   }
   out.gauge("sglang:num_retracted_reqs",
             "Times that a request gave its pages up since the scrape before.", labels,

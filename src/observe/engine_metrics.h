@@ -25,8 +25,8 @@ struct EngineValues {
   std::int64_t cached_tokens = 0;   // of prompts, taken from the prefix cache
   std::int64_t evicted_tokens = 0;  // from the prefix cache, to make room
   std::int64_t generated_tokens = 0;
-  std::int32_t draft_tokens = 0;  // verified for a request and step; 0: no speculation
-  std::int64_t verify_steps = 0;  // requests times steps that verified drafts
+  std::int32_t draft_tokens = 0;  // verified for a request and step at most; 0: no speculation
+  std::int64_t verify_steps = 0;  // with speculation: requests times steps that decoded them
   std::int64_t accepted_drafts = 0;
   std::int64_t graph_passes = 0;  // steps with decode rows that ran as a graph …
   std::int64_t plain_passes = 0;  // … and that did not

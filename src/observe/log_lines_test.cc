@@ -130,6 +130,8 @@ TEST(SchedulerLines, AreSpelledAsOperatorsSearchThem) {
   EXPECT_EQ(prefill_line(note),
             "Prefill batch, #new-seq: 2, #new-token: 300, #cached-token: 0, token usage: 0.10, "
             "#running-req: 5, #queue-req: 1, ");
+  note.cached_tokens = 128;
+  EXPECT_THAT(prefill_line(note), HasSubstr(", #new-token: 300, #cached-token: 128, token usage"));
   note.decode_running = 7;
   note.used_tokens = 1280;
   note.graph = true;
@@ -141,6 +143,10 @@ TEST(SchedulerLines, AreSpelledAsOperatorsSearchThem) {
             "Decode batch, #running-req: 7, #token: 1280, token usage: 0.20, accept len: 1.75, "
             "accept rate: 0.88, cuda graph: True, gen throughput (token/s): 1234.57, "
             "#queue-req: 1, ");
+  EXPECT_THAT(decode_line(note, {0, 40, 0}), HasSubstr("accept len: 1.00, accept rate: 0.50,"));
+  EXPECT_THAT(decode_line(note, {0, 0, 0}), HasSubstr("accept len: 0.00, accept rate: 0.00,"));
+  note.draft_tokens = 4;
+  EXPECT_THAT(decode_line(note, {0, 40, 30}), HasSubstr("accept len: 1.75, accept rate: 0.44,"));
   note.retracted = 3;
   note.retracted_tokens = 192;
   note.ratio_before = 0.7;
@@ -150,6 +156,14 @@ TEST(SchedulerLines, AreSpelledAsOperatorsSearchThem) {
             "#new_token_ratio: 0.7000 -> 0.8500");
 }
 
+TEST(SchedulerLines, SayWhyDraftsAreOff) {
+  EXPECT_EQ(draft_switch_line(false, 0.8),
+            "Drafts are off for a while: with them answers take 1.25 times as long. "
+            "--speculative-off-switch never keeps them on.");
+  EXPECT_THAT(draft_switch_line(false, 0), HasSubstr("are off for a while: no steps show"));
+  EXPECT_THAT(draft_switch_line(true, 0.8), HasSubstr("Drafts are on again"));
+}
+
 TEST(SchedulerLog, WritesWhatWasPushedBeforeItEnds) {
   testing::internal::CaptureStderr();
   {
@@ -157,6 +171,7 @@ TEST(SchedulerLog, WritesWhatWasPushedBeforeItEnds) {
     StepNote note;
     note.prefill_requests = 1;
     log.push(note);
+    log.tell("A line of its own");
     note.prefill_requests = 0;
     note.tells_decode = true;
     note.at_ns = std::int64_t{1} << 62;
@@ -164,7 +179,10 @@ TEST(SchedulerLog, WritesWhatWasPushedBeforeItEnds) {
   }
   const std::string written = testing::internal::GetCapturedStderr();
   EXPECT_THAT(written, HasSubstr("] Prefill batch, #new-seq: 1"));
+  EXPECT_THAT(written, HasSubstr("] A line of its own\n"));
   EXPECT_THAT(written, HasSubstr("] Decode batch, #running-req: 0"));
+  EXPECT_LT(written.find("Prefill batch"), written.find("A line of its own"));
+  EXPECT_LT(written.find("A line of its own"), written.find("Decode batch"));
 }
 
 class CrashDumpTest : public testing::Test {

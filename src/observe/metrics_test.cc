@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
 #include "observe/buckets.h"
 #include "observe/engine_metrics.h"
 #include "observe/exposition.h"
@@ -338,13 +339,83 @@ TEST(HttpMetrics, LabelsAreBounded) {
   EXPECT_THAT(out.text(), Not(HasSubstr("M1")));
 }
 
-// Every line is a comment or NAME{labels} VALUE, every name was introduced, none twice.
-TEST(Monitor, ItsTextIsWellFormed) {
+MonitorOptions monitor_with_metrics() {
   MonitorOptions options;
   options.metrics = true;
   options.request_metrics = small_options();
   options.scheduler_labels = {{"model_name", "m"}};
-  Monitor monitor(std::move(options));
+  return options;
+}
+
+std::string text_of(const EngineValues& values, const EngineGrowth& growth) {
+  Exposition out;
+  write_engine_metrics(out, {{"model_name", "m"}}, values, growth);
+  return out.take();
+}
+
+TEST(EngineMetrics, TellOfThePrefixCache) {
+  EngineValues values;
+  values.prefill_tokens = 1000;
+  values.cached_tokens = 500;
+  values.evicted_tokens = 640;
+  values.generated_tokens = 70;
+  const std::string text = text_of(values, {.prefill_tokens = 30, .cached_tokens = 10});
+  const std::string tokens = "sglang:realtime_tokens_total{model_name=\"m\",mode=";
+  EXPECT_THAT(text, HasSubstr(tokens + "\"prefill_compute\"} 1000\n"));
+  EXPECT_THAT(text, HasSubstr(tokens + "\"prefill_cache\"} 500\n"));
+  EXPECT_THAT(text, HasSubstr(tokens + "\"decode\"} 70\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE sglang:evicted_tokens_total counter\n"
+                              "sglang:evicted_tokens_total{model_name=\"m\"} 640\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:cache_hit_rate{model_name=\"m\"} 0.25\n"));
+  EXPECT_THAT(text_of(values, {}), HasSubstr("sglang:cache_hit_rate{model_name=\"m\"} 0\n"));
+}
+
+TEST(EngineMetrics, CountAStepsFirstTokenAsAccepted) {
+  EngineValues values;
+  values.draft_tokens = 4;
+  const std::string length = "sglang:spec_accept_length{model_name=\"m\"} ";
+  const std::string rate = "sglang:spec_accept_rate{model_name=\"m\"} ";
+  std::string text = text_of(values, {.verify_steps = 40, .accepted_drafts = 30});
+  EXPECT_THAT(text, HasSubstr(length + "1.75\n"));
+  EXPECT_THAT(text, HasSubstr(rate + "0.4375\n"));
+  text = text_of(values, {.verify_steps = 40});  // none is right, or drafts are off
+  EXPECT_THAT(text, HasSubstr(length + "1\n"));
+  EXPECT_THAT(text, HasSubstr(rate + "0.25\n"));
+  text = text_of(values, {});  // nothing was decoded
+  EXPECT_THAT(text, HasSubstr(length + "0\n"));
+  EXPECT_THAT(text, HasSubstr(rate + "0\n"));
+  values.draft_tokens = 0;
+  EXPECT_THAT(text_of(values, {.verify_steps = 40}), Not(HasSubstr("spec_accept")));
+}
+
+TEST(Monitor, TheFirstScrapeLooksBackToTheStart) {
+  Monitor monitor(monitor_with_metrics());
+  EngineValues values;
+  values.draft_tokens = 2;
+  values.prefill_tokens = 30;
+  values.cached_tokens = 10;
+  values.verify_steps = 40;
+  values.accepted_drafts = 30;
+  values.retracted_requests = 3;
+  const std::int64_t first = now_ns() + 5 * kSecond;
+
+  std::string text = monitor.expose(values, first);
+  EXPECT_THAT(text, HasSubstr("sglang:cache_hit_rate{model_name=\"m\"} 0.25\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:spec_accept_length{model_name=\"m\"} 1.75\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:spec_accept_rate{model_name=\"m\"} 0.875\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:num_retracted_reqs{model_name=\"m\"} 3\n"));
+
+  values.cached_tokens += 60;
+  values.prefill_tokens += 20;
+  values.verify_steps += 10;
+  text = monitor.expose(values, first + 5 * kSecond);
+  EXPECT_THAT(text, HasSubstr("sglang:cache_hit_rate{model_name=\"m\"} 0.75\n"));
+  EXPECT_THAT(text, HasSubstr("sglang:spec_accept_length{model_name=\"m\"} 1\n"));
+}
+
+// Every line is a comment or NAME{labels} VALUE, every name was introduced, none twice.
+TEST(Monitor, ItsTextIsWellFormed) {
+  Monitor monitor(monitor_with_metrics());
   monitor.connections = [] { return std::size_t{3}; };
   monitor.startup_s = 1.5;
   monitor.http->count_request("/", "GET");

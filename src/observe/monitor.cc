@@ -20,20 +20,25 @@ Monitor::Monitor(MonitorOptions options_in)
   const std::int64_t now = now_ns();
   generated_.look(0, now);
   retracted_.look(0, now);
+  prefilled_.look(0, now);
+  cached_.look(0, now);
+  verified_.look(0, now);
+  accepted_.look(0, now);
 }
 
-std::string Monitor::expose(const EngineValues& engine) {
+std::string Monitor::expose(const EngineValues& engine) { return expose(engine, now_ns()); }
+
+std::string Monitor::expose(const EngineValues& engine, std::int64_t at_ns) {
   FATHOM_CHECK(options.metrics);
   Exposition out;
   const Labels& labels = options.scheduler_labels;
-  const std::int64_t now = now_ns();
   EngineGrowth growth;
-  growth.generated_per_second = generated_.look(engine.generated_tokens, now).per_second;
-  growth.retracted_requests = retracted_.look(engine.retracted_requests, now).count;
-  growth.prefill_tokens = prefilled_.look(engine.prefill_tokens, now).count;
-  growth.cached_tokens = cached_.look(engine.cached_tokens, now).count;
-  growth.verify_steps = verified_.look(engine.verify_steps, now).count;
-  growth.accepted_drafts = accepted_.look(engine.accepted_drafts, now).count;
+  growth.generated_per_second = generated_.look(engine.generated_tokens, at_ns).per_second;
+  growth.retracted_requests = retracted_.look(engine.retracted_requests, at_ns).count;
+  growth.prefill_tokens = prefilled_.look(engine.prefill_tokens, at_ns).count;
+  growth.cached_tokens = cached_.look(engine.cached_tokens, at_ns).count;
+  growth.verify_steps = verified_.look(engine.verify_steps, at_ns).count;
+  growth.accepted_drafts = accepted_.look(engine.accepted_drafts, at_ns).count;
   write_engine_metrics(out, labels, engine, growth);
   if (startup_s >= 0) {
     out.gauge("sglang:engine_startup_time", "Seconds from the start to being ready.", labels,

@@ -38,8 +38,9 @@ class Monitor {
  public:
   explicit Monitor(MonitorOptions options);
 
-  // The text of /metrics. Requires `metrics`.
-  std::string expose(const EngineValues& engine);
+  // The text of /metrics at `at_ns`, of base now_ns(). Requires `metrics`.
+  std::string expose(const EngineValues& engine, std::int64_t at_ns);
+  std::string expose(const EngineValues& engine);  // now
 
   // Whether someone wants to know requests in full: their fields, their tokens.
   bool wants_requests() const { return log.enabled() || crash_dump.enabled(); }

@@ -58,6 +58,13 @@ std::string retraction_line(const StepNote& note) {
          ", #new_token_ratio: " + fixed4(note.ratio_before) + " -> " + fixed4(note.ratio_after);
 }
 
+std::string draft_switch_line(bool on, double gain) {
+  if (on) return "Drafts are on again, to see whether they gain time now.";
+  if (gain <= 0) return "Drafts are off for a while: no steps show that they save what they cost.";
+  return "Drafts are off for a while: with them answers take " + fixed2(1 / gain) +
+         " times as long. --speculative-off-switch never keeps them on.";
+}
+
 SchedulerLog::SchedulerLog() : decode_told_ns_(now_ns()), thread_([this] { run(); }) {}
 
 SchedulerLog::~SchedulerLog() {
@@ -69,16 +76,20 @@ SchedulerLog::~SchedulerLog() {
   thread_.join();
 }
 
-void SchedulerLog::push(const StepNote& note) {
+void SchedulerLog::push(const StepNote& note) { add(note); }
+
+void SchedulerLog::tell(std::string line) { add(std::move(line)); }
+
+void SchedulerLog::add(Entry entry) {
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
-    if (notes_.size() >= kMostWaiting) {
+    if (entries_.size() >= kMostWaiting) {
       ++dropped_;
       return;
     }
-    first = notes_.empty();
-    notes_.push_back(note);
+    first = entries_.empty();
+    entries_.push_back(std::move(entry));
   }
   if (first) came_.notify_one();
 }
@@ -101,12 +112,18 @@ void SchedulerLog::write(const StepNote& note) {
 void SchedulerLog::run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    came_.wait(lock, [this] { return ending_ || !notes_.empty(); });
-    if (notes_.empty()) return;
-    const std::vector<StepNote> notes = std::exchange(notes_, {});
+    came_.wait(lock, [this] { return ending_ || !entries_.empty(); });
+    if (entries_.empty()) return;
+    const std::vector<Entry> entries = std::exchange(entries_, {});
     const std::size_t dropped = std::exchange(dropped_, 0);
     lock.unlock();
-    for (const StepNote& note : notes) write(note);
+    for (const Entry& entry : entries) {
+      if (const auto* note = std::get_if<StepNote>(&entry)) {
+        write(*note);
+      } else {
+        log_info(std::get<std::string>(entry));
+      }
+    }
     if (dropped > 0) {
       log_warning("The log is slow: " + std::to_string(dropped) + " steps were not written");
     }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 namespace fathom::observe {
@@ -25,8 +26,9 @@ struct StepNote {
   std::int32_t pool_tokens = 0;
   bool graph = false;
   std::int64_t generated_tokens = 0;  // since the start
-  std::int32_t draft_tokens = 0;      // tokens verified for a request and step; 0: no speculation
-  std::int64_t verify_steps = 0;      // requests times steps that verified drafts, since the start
+  std::int32_t draft_tokens = 0;      // verified for a request and step at most; 0: no speculation
+  // With speculation: requests times steps that decoded them, since the start.
+  std::int64_t verify_steps = 0;
   std::int64_t accepted_drafts = 0;   // since the start
   std::int32_t retracted = 0;         // requests
   std::int32_t retracted_tokens = 0;  // that the pool gained
@@ -50,9 +52,13 @@ struct DecodeGrowth {
 std::string decode_line(const StepNote& note, const DecodeGrowth& growth);
 std::string retraction_line(const StepNote& note);
 
+// Ours: the rule that turns drafts off and on has decided. `gain` is what an answer would take
+// without drafts by what it takes with them; 0 or less: not known.
+std::string draft_switch_line(bool on, double gain);
+
 // Writes them on a thread of its own, so that an engine does not wait for whoever reads the log.
 //
-// Threads: push() from one thread at a time; the rest as usual.
+// Threads: push() and tell() from one thread at a time; the rest as usual.
 class SchedulerLog {
  public:
   SchedulerLog();
@@ -60,13 +66,17 @@ class SchedulerLog {
   SchedulerLog(const SchedulerLog&) = delete;
   SchedulerLog& operator=(const SchedulerLog&) = delete;
 
-  // Never waits for the log. When kMostWaiting notes wait already the note is dropped, and a line
-  // says later how many were.
+  // Never waits for the log. When kMostWaiting notes and lines wait already the note is dropped,
+  // and a line says later how many were.
   void push(const StepNote& note);
+  // The same of a whole line, of level info.
+  void tell(std::string line);
 
   static constexpr std::size_t kMostWaiting = 1024;
 
  private:
+  using Entry = std::variant<StepNote, std::string>;
+  void add(Entry entry);
   void run();
   void write(const StepNote& note);
 
@@ -76,9 +86,9 @@ class SchedulerLog {
 
   std::mutex mutex_;
   std::condition_variable came_;
-  std::vector<StepNote> notes_;  // guarded by mutex_
-  std::size_t dropped_ = 0;      // guarded by mutex_
-  bool ending_ = false;          // guarded by mutex_
+  std::vector<Entry> entries_;  // guarded by mutex_
+  std::size_t dropped_ = 0;     // guarded by mutex_
+  bool ending_ = false;         // guarded by mutex_
   std::thread thread_;
 };
 

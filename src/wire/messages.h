@@ -118,10 +118,12 @@ struct RequestTimes {
   std::int64_t told_ns = -1;         // this output was made
 };
 
-// Speculation so far. The rates that are made of these differ by what they count: see
-// docs/operations.md.
+// Speculation so far, all 0 without it. The rates that are made of these differ by what they count:
+// see docs/operations.md.
 struct DraftCounts {
-  std::int64_t steps = 0;     // that verified drafts
+  // Requests times steps that decoded them, whether they had drafts to verify or not: a step gives
+  // a token, and one more for each draft accepted.
+  std::int64_t steps = 0;
   std::int64_t drafts = 0;    // verified
   std::int64_t accepted = 0;  // of them
 };

@@ -151,6 +151,20 @@ TEST_F(Server, CompletesAPrompt) {
   EXPECT_EQ(*json.find("usage")->find("completion_tokens")->as_int64(), 16);
 }
 
+TEST_F(Server, TellsWhatOfAPromptWasCached) {
+  std::string prompt;
+  for (int i = 0; i < 150; ++i) prompt += (i == 0 ? "" : ",") + std::to_string(100 + i);
+  const auto cached = [&prompt] {
+    const Json json =
+        json_of(ask("/v1/completions", R"({"max_tokens":1,"prompt":[)" + prompt + "]}"));
+    const Json* const details = json.find("usage")->find("prompt_tokens_details");
+    if (details == nullptr || details->is_null()) return std::int64_t{0};
+    return details->find("cached_tokens")->as_int64().value_or(-1);
+  };
+  EXPECT_EQ(cached(), 0);
+  EXPECT_EQ(cached(), 128);  // of 150, whole pages
+}
+
 TEST_F(Server, GeneratesWithLogprobs) {
   const Json json = json_of(
       ask("/generate",
