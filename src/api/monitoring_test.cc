@@ -98,6 +98,22 @@ TEST(MetricsEndpoint, TellsOfThePrefixCacheAndOfDrafts) {
                     HasSubstr("sglang:evicted_tokens_total 640\n")));
 }
 
+// By the gauges' definitions: a step's first token counts as accepted.
+TEST(LoadsAndServerInfo, TellOfDrafts) {
+  ServiceOptions options = ServiceRig::default_options();
+  options.draft_tokens = 4;
+  ServiceRig rig(options);
+  wire::EngineLoad load;
+  load.totals.drafts = {.steps = 40, .drafts = 100, .accepted = 30};
+  rig.engine.set_load(load);
+
+  EXPECT_NE(rig.ask("GET", "/v1/loads")
+                .body.find(R"("speculative":{"accept_length":1.75,"accept_rate":0.4375})"),
+            std::string::npos);
+  EXPECT_NE(rig.ask("GET", "/server_info").body.find(R"("avg_spec_accept_length":1.75,)"),
+            std::string::npos);
+}
+
 TEST(RequestEvents, CountEachSampleAndEachTokenAfterItsFirst) {
   Watched watched;
   auto exchange =

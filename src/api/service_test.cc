@@ -278,22 +278,6 @@ TEST(Info, LoadsHaveTheShapeOfSglang) {
                 R"("queues":{"waiting":3,"grammar":1,"paused":0,"retracted":2}}]})");
 }
 
-// By the gauges' definitions: a step's first token counts as accepted.
-TEST(Info, TellsOfDrafts) {
-  ServiceOptions options = load_options();
-  options.draft_tokens = 4;
-  ServiceRig rig(options);
-  wire::EngineLoad load = some_load();
-  load.totals.drafts = {.steps = 40, .drafts = 100, .accepted = 30};
-  rig.engine.set_load(load);
-
-  EXPECT_NE(rig.ask("GET", "/v1/loads")
-                .body.find(R"("speculative":{"accept_length":1.75,"accept_rate":0.4375})"),
-            std::string::npos);
-  EXPECT_NE(rig.ask("GET", "/server_info").body.find(R"("avg_spec_accept_length":1.75,)"),
-            std::string::npos);
-}
-
 TEST(Info, LoadsTellWhatIsAskedFor) {
   ServiceRig rig(load_options());
   rig.engine.set_load(some_load());

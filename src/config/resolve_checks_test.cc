@@ -270,5 +270,14 @@ TEST(HandoverThreads, AreAtLeastAsManyAsQueues) {
                     HasSubstr("SGLANG_DISAGGREGATION_QUEUE_SIZE is 4")));
 }
 
+TEST(Limits, MayBeAsManyAsAStepCountsRows) {
+  EXPECT_EQ(resolve_line("--speculative-algorithm EAGLE --max-running-requests 536868863")
+                .value()
+                .plan.limits.max_running,
+            536868863);
+  EXPECT_EQ(resolve_line("--max-running-requests 1073741824").value().plan.limits.max_running,
+            1 << 30);
+}
+
 }  // namespace
 }  // namespace fathom::config

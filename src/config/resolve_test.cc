@@ -553,13 +553,6 @@ TEST(CpuPool, Is256MibForEachRank) {
   EXPECT_EQ(resolved("--tp 4", "cpu").plan.cache.pages, 53);
 }
 
-TEST(Limits, MayBeAsManyAsAStepCountsRows) {
-  EXPECT_EQ(resolved("--speculative-algorithm EAGLE --max-running-requests 536868863")
-                .plan.limits.max_running,
-            536868863);
-  EXPECT_EQ(resolved("--max-running-requests 1073741824").plan.limits.max_running, 1 << 30);
-}
-
 TEST(Cache, EvictsWhatIsSaid) {
   EXPECT_FALSE(resolved("").plan.cache.evicts_least_used);
   EXPECT_FALSE(resolved("--radix-eviction-policy lru").plan.cache.evicts_least_used);
