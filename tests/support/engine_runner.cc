@@ -46,8 +46,7 @@ EngineRunner::EngineRunner(const std::filesystem::path& folder,
   const Status captured = engine_->capture_graphs();
   FATHOM_CHECK_MSG(captured.ok(), captured.message());
   link_ = std::make_unique<wire::InprocLink>(options.max_unfinished, [this] {
-    const std::lock_guard lock(mutex_);
-    output_ready_ = true;
+    pump();
     came_.notify_all();
   });
   thread_ = std::thread([this] { ended_ = engine_->run(link_->port()); });
@@ -76,8 +75,9 @@ wire::RequestId EngineRunner::submit(wire::GenerateRequest request) {
 }
 
 void EngineRunner::pump() {
+  const std::lock_guard lock(mutex_);
   for (wire::TokenOutput& output : link_->client().take_outputs()) {
-    ++outputs_[output.id];
+    told_[output.id].push_back({output.tokens.size(), output.drafts});
     wire::TokenOutput& all = results_[output.id];
     append(all.tokens, std::move(output.tokens));
     append(all.prompt_logprobs, std::move(output.prompt_logprobs));
@@ -96,26 +96,26 @@ void EngineRunner::pump() {
 }
 
 template <class Done>
-void EngineRunner::take_until(wire::RequestId id, Done done) {
-  while (true) {
-    pump();
-    if (done(results_[id])) return;
-    std::unique_lock lock(mutex_);
-    came_.wait(lock, [this] { return output_ready_; });
-    output_ready_ = false;
-  }
+wire::TokenOutput EngineRunner::wait_until(wire::RequestId id, Done done) {
+  std::unique_lock lock(mutex_);
+  came_.wait(lock, [&] { return done(results_[id]); });
+  return results_[id];
 }
 
 void EngineRunner::wait_for_tokens(wire::RequestId id, std::size_t tokens) {
-  take_until(id, [tokens](const wire::TokenOutput& result) {
+  wait_until(id, [tokens](const wire::TokenOutput& result) {
     return result.tokens.size() >= tokens || result.finish != wire::Finish::kNone;
   });
 }
 
 wire::TokenOutput EngineRunner::wait(wire::RequestId id) {
-  take_until(id,
-             [](const wire::TokenOutput& result) { return result.finish != wire::Finish::kNone; });
-  return results_[id];
+  return wait_until(
+      id, [](const wire::TokenOutput& result) { return result.finish != wire::Finish::kNone; });
+}
+
+std::vector<EngineRunner::Told> EngineRunner::told(wire::RequestId id) {
+  const std::lock_guard lock(mutex_);
+  return told_[id];
 }
 
 }  // namespace fathom::test_support

@@ -57,8 +57,13 @@ class EngineRunner {
   void wait_for_tokens(wire::RequestId id, std::size_t tokens);
   // Waits until the request has finished; everything it gave.
   wire::TokenOutput wait(wire::RequestId id);
-  // Outputs that came for it.
-  int outputs(wire::RequestId id) { return outputs_[id]; }
+  // An output that came for a request. No two steps are in one: they are taken as they come.
+  struct Told {
+    std::size_t tokens = 0;    // that it brought
+    wire::DraftCounts drafts;  // so far
+  };
+  std::vector<Told> told(wire::RequestId id);
+  int outputs(wire::RequestId id) { return static_cast<int>(told(id).size()); }
   // Closes the link and waits for the engine's thread.
   Status stop();
 
@@ -74,10 +79,11 @@ class EngineRunner {
   wire::EngineLoad load() const { return link_->client().load(); }
 
  private:
+  // Takes the outputs that have come.
   void pump();
-  // Takes outputs until `done` holds for the request's.
+  // Waits until `done` holds for the request's, which it gives.
   template <class Done>
-  void take_until(wire::RequestId id, Done done);
+  wire::TokenOutput wait_until(wire::RequestId id, Done done);
 
   config::ModelConfig config_;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
@@ -90,10 +96,9 @@ class EngineRunner {
 
   std::mutex mutex_;
   std::condition_variable came_;
-  bool output_ready_ = false;  // guarded by mutex_
+  std::map<wire::RequestId, wire::TokenOutput> results_;  // guarded by mutex_
+  std::map<wire::RequestId, std::vector<Told>> told_;     // guarded by mutex_
 
-  std::map<wire::RequestId, wire::TokenOutput> results_;
-  std::map<wire::RequestId, int> outputs_;
   wire::RequestId next_id_ = 1;
   Status ended_;  // the engine's, after the thread has ended
   std::unique_ptr<wire::InprocLink> link_;
