@@ -160,6 +160,39 @@ TEST_P(DraftsTest, WhatFollowsAStopTokenInAStepIsDropped) {
   EXPECT_EQ(drafting_.load().pages_leaked, 0);
 }
 
+// A stop string is found by whoever reads the answer, and ends it by an abort that may come when
+// more is drawn: the answer up to there is as without drafts, and no more of it can be found.
+TEST_P(DraftsTest, AnAnswerThatIsCutAtAStopStringIsKeptUpToThere) {
+  const wire::TokenId stop[] = {1, 1, 0, 1};
+  std::int64_t accepted = 0;
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    wire::GenerateRequest request = request_for(50, 250, seed);
+    request.stream = true;
+    const std::vector<wire::TokenId> whole = plain_.wait(plain_.submit(request)).tokens;
+    const auto found =
+        std::search(whole.begin() + 80, whole.end(), std::begin(stop), std::end(stop));
+    ASSERT_NE(found, whole.end());
+    const auto kept = static_cast<std::size_t>(found - whole.begin()) + std::size(stop);
+
+    const wire::RequestId id = drafting_.submit(request);
+    drafting_.wait_for_tokens(id, kept);
+    drafting_.abort({id, static_cast<std::int32_t>(kept)});
+    const wire::TokenOutput output = drafting_.wait(id);
+
+    accepted += output.drafts.accepted;
+    ASSERT_GE(output.tokens.size(), kept);
+    EXPECT_TRUE(std::equal(output.tokens.begin(), output.tokens.end(), whole.begin()));
+    wire::GenerateRequest next = request_for(0, 20, seed);
+    next.prompt = request.prompt;
+    next.prompt.insert(next.prompt.end(), output.tokens.begin(), output.tokens.end());
+    next.prompt.insert(next.prompt.end(), 70, 7);
+    // A page is found by the token after it, too.
+    EXPECT_EQ(answer(next).cached_tokens, (50 + static_cast<std::int32_t>(kept) - 1) / 64 * 64);
+  }
+  EXPECT_GT(accepted, 50);
+}
+
 TEST_P(DraftsTest, NothingEndsAnAnswerBeforeItsLeastLength) {
   std::int64_t accepted = 0;
   for (std::uint64_t seed = 0; seed < 10; ++seed) {

@@ -216,7 +216,9 @@ Result<StepOutput> Model::draft(Stream& stream,
       step.mutated_as(Mutation::kDraftMainNorm) ? state_->weights.final_norm : weights.final_norm;
   run(step, &ops::OpSet::add_rms_norm,
       ops::AddRmsNormArgs{h, residual, norm, normed, config.rms_norm_eps});
-  return StepOutput{normed, head(step, state_->weights.head, normed)};
+  const TensorView logits = head(step, state_->weights.head, normed);
+  if (step.mutated_as(Mutation::kDraftRecyclesPreNorm)) return StepOutput{residual, logits};
+  return StepOutput{normed, logits};
 }
 
 const ModelOptions& Model::options() const { return state_->options; }

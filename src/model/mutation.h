@@ -23,6 +23,7 @@ enum class Mutation : std::uint8_t {
   kDraftHiddenFirst,       // eh_proj reads [hidden ; embedding]
   kDraftPreNormHidden,     // the draft layer reads the hidden state before the final norm
   kDraftShiftedPositions,  // draft rows at position i + 1
+  kDraftRecyclesPreNorm,   // a chain goes on with the draft layer's state before its last norm
   kDraftMainNorm,          // the main model's final norm before the draft's head
 };
 

@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"DraftHiddenFirst", model::Mutation::kDraftHiddenFirst},
                       Mistake{"DraftPreNormHidden", model::Mutation::kDraftPreNormHidden},
                       Mistake{"DraftShiftedPositions", model::Mutation::kDraftShiftedPositions},
+                      Mistake{"DraftRecyclesPreNorm", model::Mutation::kDraftRecyclesPreNorm},
                       Mistake{"DraftMainNorm", model::Mutation::kDraftMainNorm}),
     [](const ::testing::TestParamInfo<Mistake>& mistake) {
       return std::string(mistake.param.name);

@@ -47,8 +47,7 @@ EngineRunner::EngineRunner(const std::filesystem::path& folder,
   const Status captured = engine_->capture_graphs();
   FATHOM_CHECK_MSG(captured.ok(), captured.message());
   link_ = std::make_unique<wire::InprocLink>(options.max_unfinished, [this] {
-    const std::lock_guard lock(mutex_);
-    output_ready_ = true;
+    pump();
     came_.notify_all();
   });
   thread_ = std::thread([this] { ended_ = engine_->run(link_->port()); });
@@ -77,8 +76,9 @@ wire::RequestId EngineRunner::submit(wire::GenerateRequest request) {
 }
 
 void EngineRunner::pump() {
+  const std::lock_guard lock(mutex_);
   for (wire::TokenOutput& output : link_->client().take_outputs()) {
-    ++outputs_[output.id];
+    told_[output.id].push_back({output.tokens.size(), output.drafts});
     wire::TokenOutput& all = results_[output.id];
     append(all.tokens, std::move(output.tokens));
     append(all.prompt_logprobs, std::move(output.prompt_logprobs));
@@ -97,28 +97,29 @@ void EngineRunner::pump() {
 }
 
 template <class Done>
-void EngineRunner::take_until(Done done) {
-  while (true) {
-    pump();
-    if (done()) return;
-    std::unique_lock lock(mutex_);
-    came_.wait(lock, [this] { return output_ready_; });
-    output_ready_ = false;
-  }
+std::unique_lock<std::mutex> EngineRunner::wait_until(Done done) {
+  std::unique_lock lock(mutex_);
+  came_.wait(lock, done);
+  return lock;
 }
 
 void EngineRunner::wait_for_tokens(wire::RequestId id, std::size_t tokens) {
-  take_until([&] { return results_[id].tokens.size() >= tokens || finished(id); });
+  wait_until([&] { return results_[id].tokens.size() >= tokens || finished(id); });
 }
 
 wire::TokenOutput EngineRunner::wait(wire::RequestId id) {
-  take_until([&] { return finished(id); });
+  const auto lock = wait_until([&] { return finished(id); });
   return results_[id];
+}
+
+std::vector<EngineRunner::Told> EngineRunner::told(wire::RequestId id) {
+  const std::lock_guard lock(mutex_);
+  return told_[id];
 }
 
 void EngineRunner::wait_for_any(std::span<const wire::RequestId> ids) {
   FATHOM_CHECK(!ids.empty());
-  take_until([&] {
+  wait_until([&] {
     return std::any_of(ids.begin(), ids.end(), [this](wire::RequestId id) { return finished(id); });
   });
 }

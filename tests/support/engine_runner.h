@@ -61,8 +61,13 @@ class EngineRunner {
   wire::TokenOutput wait(wire::RequestId id);
   // Waits until one of them has finished. Requires some.
   void wait_for_any(std::span<const wire::RequestId> ids);
-  // Outputs that came for it.
-  int outputs(wire::RequestId id) { return outputs_[id]; }
+  // An output that came for a request. No two steps are in one: they are taken as they come.
+  struct Told {
+    std::size_t tokens = 0;    // that it brought
+    wire::DraftCounts drafts;  // so far
+  };
+  std::vector<Told> told(wire::RequestId id);
+  int outputs(wire::RequestId id) { return static_cast<int>(told(id).size()); }
   // Closes the link and waits for the engine's thread.
   Status stop();
 
@@ -80,11 +85,13 @@ class EngineRunner {
   wire::EngineLoad load() const { return link_->client().load(); }
 
  private:
+  // Takes the outputs that have come.
   void pump();
+  // Whether the request has. Requires mutex_.
   bool finished(wire::RequestId id) { return results_[id].finish != wire::Finish::kNone; }
-  // Takes outputs until `done` holds.
+  // Waits until `done` holds, which is asked with mutex_; the lock.
   template <class Done>
-  void take_until(Done done);
+  std::unique_lock<std::mutex> wait_until(Done done);
 
   config::ModelConfig config_;
   std::shared_ptr<const checkpoint::Checkpoint> checkpoint_;
@@ -97,10 +104,9 @@ class EngineRunner {
 
   std::mutex mutex_;
   std::condition_variable came_;
-  bool output_ready_ = false;  // guarded by mutex_
+  std::map<wire::RequestId, wire::TokenOutput> results_;  // guarded by mutex_
+  std::map<wire::RequestId, std::vector<Told>> told_;     // guarded by mutex_
 
-  std::map<wire::RequestId, wire::TokenOutput> results_;
-  std::map<wire::RequestId, int> outputs_;
   wire::RequestId next_id_ = 1;
   Status ended_;  // the engine's, after the thread has ended
   std::unique_ptr<wire::InprocLink> link_;

@@ -16,7 +16,7 @@
 // The smallest languages that can show a mask at work, compiled when a test says so.
 namespace fathom::test_support {
 
-// The source "N": N tokens, the i-th of them (from 0) with an id of i modulo kClasses, then a stop
+// The source "N": N tokens, the i-th of them (from 0) with an id of i modulo `classes`, then a stop
 // token. Stop tokens are no others. The source "!N" has a matcher that allows more than it accepts,
 // that of "~N" is too slow when it has taken two.
 class StepGrammar final : public grammar::Grammar,
@@ -26,12 +26,14 @@ class StepGrammar final : public grammar::Grammar,
 
   StepGrammar(std::int32_t vocab,
               std::vector<grammar::TokenId> stops,
+              std::int32_t classes,
               int length,
               bool lies,
               bool slow,
               std::function<void()> on_mask)
       : vocab_(vocab),
         stops_(std::move(stops)),
+        classes_(classes),
         length_(length),
         lies_(lies),
         slow_(slow),
@@ -39,7 +41,7 @@ class StepGrammar final : public grammar::Grammar,
 
   bool allows(std::int32_t state, grammar::TokenId token) const {
     const bool stop = std::find(stops_.begin(), stops_.end(), token) != stops_.end();
-    return state < length_ ? !stop && token % kClasses == state % kClasses
+    return state < length_ ? !stop && token % classes_ == state % classes_
                            : state == length_ && stop;
   }
   std::unique_ptr<grammar::Matcher> new_matcher() const override;
@@ -48,6 +50,7 @@ class StepGrammar final : public grammar::Grammar,
   friend class StepMatcher;
   std::int32_t vocab_;
   std::vector<grammar::TokenId> stops_;
+  std::int32_t classes_;
   std::int32_t length_;
   bool lies_;
   bool slow_;
@@ -108,8 +111,10 @@ class StepCompilation final : public grammar::Compilation {
 // Threads: any.
 class StepCompiler final : public grammar::Compiler {
  public:
-  StepCompiler(std::int32_t vocab, std::vector<grammar::TokenId> stops)
-      : vocab_(vocab), stops_(std::move(stops)) {}
+  StepCompiler(std::int32_t vocab,
+               std::vector<grammar::TokenId> stops,
+               std::int32_t classes = StepGrammar::kClasses)
+      : vocab_(vocab), stops_(std::move(stops)), classes_(classes) {}
 
   // Is called whenever a mask is filled, by the thread that does. Set before the first compilation.
   std::function<void()> on_mask;
@@ -162,11 +167,12 @@ class StepCompiler final : public grammar::Compiler {
       return invalid_argument("the grammar is \"" + text + "\", expected a number");
     }
     return std::shared_ptr<const grammar::Grammar>(
-        std::make_shared<StepGrammar>(vocab_, stops_, length, lies, slow, on_mask));
+        std::make_shared<StepGrammar>(vocab_, stops_, classes_, length, lies, slow, on_mask));
   }
 
   const std::int32_t vocab_;
   const std::vector<grammar::TokenId> stops_;
+  const std::int32_t classes_;
   std::mutex mutex_;
   bool held_ = false;             // guarded by mutex_
   std::vector<Waiting> waiting_;  // guarded by mutex_
