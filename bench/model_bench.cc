@@ -2,6 +2,7 @@
 // beside one without. The argument is a model folder; without one the mid-size random model is
 // made, once. With --speculation only the last part runs.
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <numeric>

@@ -32,13 +32,6 @@ class CudaFastProducts : public TwinTest {
     fast_ = make_cuda_ops(products_);
   }
 
-  Twin scales(std::vector<std::int64_t> shape) {
-    Twin twin = normal(DType::kF32, std::move(shape));
-    for (float& scale : twin.as<float>()) scale = std::exp2(-5 + std::fmod(scale, 3.0F));
-    upload(twin);
-    return twin;
-  }
-
   // Compares two outputs; `magnitudes` are the canonical product of the inputs' magnitudes.
   void expect_close(const Twin& canonical, const Twin& fast, const Twin& magnitudes) {
     const std::vector<float> a = device_numbers(canonical);

@@ -1,6 +1,7 @@
 #include "backend/cuda/twin_testing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -88,6 +89,13 @@ Twin TwinTest::normal(DType dtype, std::vector<std::int64_t> shape, float scale)
         break;
     }
   }
+  upload(twin);
+  return twin;
+}
+
+Twin TwinTest::scales(std::vector<std::int64_t> shape) {
+  Twin twin = normal(DType::kF32, std::move(shape));
+  for (float& scale : twin.as<float>()) scale = std::exp2(-5 + std::fmod(scale, 3.0F));
   upload(twin);
   return twin;
 }

@@ -38,6 +38,8 @@ class TwinTest : public testing::Test {
   // Random bytes, or numbers of about unit size, or the given ones.
   Twin poisoned(DType dtype, std::vector<std::int64_t> shape);
   Twin normal(DType dtype, std::vector<std::int64_t> shape, float scale = 1);
+  // Scales between 2^-8 and 2^-2, not all powers of two.
+  Twin scales(std::vector<std::int64_t> shape);
   Twin integers(std::vector<std::int64_t> shape, const std::vector<std::int32_t>& values);
   // After `as` was written to.
   void upload(Twin& twin);
