@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "config/kv_layout.h"
 #include "support/engine_runner.h"
 #include "support/model_runner.h"
 
@@ -21,8 +22,8 @@
 // - in the draft layer what one pass of it over the finished sequence writes: row i of the main
 //   model's hidden state at i and the token at i + 1.
 //
-// Pages are compared, not rows: whole ones are what the engine still knows of a finished sequence.
-// Their ends fall anywhere in prompts and answers.
+// Whole pages are compared: they are what the engine still knows of a finished sequence. Their ends
+// fall anywhere in prompts and answers. One test looks for the page of an answer's end.
 
 namespace fathom::oracle {
 namespace {
@@ -77,6 +78,30 @@ void expect_equal_page(const Rows& a,
     EXPECT_TRUE(equal(a.store.index(layer), b.store.index(layer)))
         << "indexer rows of layer " << layer << ", page " << page;
   }
+}
+
+// Whether the first `rows` rows of two pages are the same in a layer.
+bool same_first_rows(const cache::KvStore& a,
+                     cache::PageId page_a,
+                     const cache::KvStore& b,
+                     cache::PageId page_b,
+                     std::int32_t layer,
+                     std::int32_t rows) {
+  const config::KvLayout& layout = a.layout();
+  const auto equal = [&](const TensorView& in_a, const TensorView& in_b, std::int64_t begin,
+                         std::int64_t end) {
+    const auto part = [&](const TensorView& in, cache::PageId page) {
+      return page_of(in, page).subspan(static_cast<std::size_t>(begin),
+                                       static_cast<std::size_t>(end - begin));
+    };
+    return std::ranges::equal(part(in_a, page_a), part(in_b, page_b));
+  };
+  const TensorView index_a = a.index(layer);
+  const TensorView index_b = b.index(layer);
+  return equal(a.latent(layer), b.latent(layer), 0, rows * layout.latent_record_bytes()) &&
+         equal(index_a, index_b, layout.index_value_offset(0), layout.index_value_offset(rows)) &&
+         (layout.index_dtype != DType::kF8E4M3 ||
+          equal(index_a, index_b, layout.index_scale_offset(0), layout.index_scale_offset(rows)));
 }
 
 // The bare model, each layer in one pass over a finished sequence.
@@ -267,6 +292,49 @@ TEST_P(SpeculationRows, AreThoseOfOnePass) {
   EXPECT_GT(seen.drafts.accepted, std::ssize(requests));
   EXPECT_GE(seen.retractions, count >= 20 ? 1 : 0);
   EXPECT_GT(seen.cached, 0);
+}
+
+// Rows up to an answer's end, in a page that is not full. Nobody finds it, but nobody else needs
+// pages either: it lies where the first layer has its rows.
+TEST_P(SpeculationRows, ThoseOfAnAnswersEndAreThoseOfOnePass) {
+  std::mt19937 random(20251130);
+  OnePass one_pass(GetParam());
+  std::int64_t accepted = 0;
+  for (int i = 0; i < 8; ++i) {
+    SCOPED_TRACE("request " + std::to_string(i));
+    wire::GenerateRequest request;
+    for (int j = 70 + 9 * i; j > 0; --j) request.prompt.push_back(between(random, 0, kVocab - 1));
+    request.sampling.max_new_tokens = between(random, 2, 60);
+    request.sampling.temperature = i % 2 == 0 ? 1 : 0;
+    request.sampling.seed = random();
+    // In the middle of what a step draws.
+    if (i % 4 == 3) request.sampling.stop_token_ids = {i % kDrawable};
+    EngineRunnerOptions options = engine_options(GetParam(), GetParam().drafts);
+    options.pages = 16;
+    options.engine.chunk_tokens = 57;
+    options.engine.overlap = GetParam().overlap;
+    EngineRunner engine(folder_of(GetParam()), options);
+    const wire::TokenOutput output = answers(engine, {&request, 1}, /*aborts=*/false).front();
+    accepted += output.drafts.accepted;
+    const Tokens whole = joined(request.prompt, output.tokens);
+    const auto rows = static_cast<std::int32_t>(whole.size()) - 1;
+    const std::int32_t left = rows % config::kPageTokens;
+    if (left == 0) continue;
+
+    const Rows expected = one_pass.rows(whole);
+    const cache::PageId last = expected.pages[static_cast<std::size_t>(rows / config::kPageTokens)];
+    cache::PageId page = 0;
+    while (page < options.pages &&
+           !same_first_rows(engine.store(), page, expected.store, last, 0, left)) {
+      ++page;
+    }
+    ASSERT_LT(page, options.pages);
+    for (std::int32_t layer = 1; layer <= one_pass.main_layers(); ++layer) {
+      EXPECT_TRUE(same_first_rows(engine.store(), page, expected.store, last, layer, left))
+          << "layer " << layer << ", " << left << " rows";
+    }
+  }
+  EXPECT_GT(accepted, 0);
 }
 
 // A page's last draft row is made of the token after the page.
