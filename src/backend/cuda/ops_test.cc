@@ -26,8 +26,10 @@ class CudaOps : public TwinTest {
 
   // Ascending positions; every third row, from the second one on, is padding.
   Twin positions_with_padding(std::int64_t tokens) {
-    std::vector<std::int32_t> places;
-    for (std::int32_t t = 0; t < tokens; ++t) places.push_back(t % 3 == 1 ? -1 : t);
+    std::vector<std::int32_t> places(static_cast<std::size_t>(tokens));
+    for (std::size_t t = 0; t < places.size(); ++t) {
+      places[t] = t % 3 == 1 ? -1 : static_cast<std::int32_t>(t);
+    }
     return integers({tokens}, places);
   }
 };
