@@ -325,6 +325,7 @@ TEST_P(EngineTest, ReportsTheStepsThatItsTotalsCount) {
   };
   EngineRunner engine(kFolder, options);
   std::vector<wire::RequestId> ids;
+  ids.reserve(4);
   for (std::int32_t i = 0; i < 4; ++i) ids.push_back(engine.submit(request_for(60 + i, 180)));
   for (const wire::RequestId id : ids) {
     const wire::RequestTimes times = engine.wait(id).times;

@@ -110,6 +110,7 @@ TEST(Histogram, ASumNeverFalls) {
 TEST(Histogram, LosesNothingAmongThreads) {
   Histogram histogram({1, 2});
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&histogram] {
       for (int i = 0; i < 1000; ++i) histogram.observe(i % 4);
