@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -274,6 +275,8 @@ TEST_P(DraftsTest, NobodyGivesPagesUpForDrafts) {
 TEST_P(DraftsTest, DraftsDoWithoutPagesThatAreTaken) {
   EngineRunnerOptions narrow = tight(/*pages=*/5);
   narrow.engine.context_tokens = 300;
+  std::atomic<bool> submitted = false;  // both: else the older one may be gone too soon
+  narrow.engine.on_phase = [&submitted](const char*) { submitted.wait(false); };
   EngineRunner engine(kFolder, narrow);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr std::int32_t kLongest = 60;
@@ -284,8 +287,11 @@ TEST_P(DraftsTest, DraftsDoWithoutPagesThatAreTaken) {
     SCOPED_TRACE("prompt of " + std::to_string(prompt_tokens));
     const wire::GenerateRequest older = request_for(40, 240);
     const wire::GenerateRequest younger = request_for(prompt_tokens, 200);
+    submitted = false;
     const wire::RequestId first = engine.submit(older);
     const wire::RequestId second = engine.submit(younger);
+    submitted = true;
+    submitted.notify_all();
     expect_equal(engine.wait(first), plain_.wait(plain_.submit(older)));
     const wire::TokenOutput retracted = engine.wait(second);
     expect_equal(retracted, plain_.wait(plain_.submit(younger)));
