@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -166,7 +167,12 @@ TEST_P(DraftsTest, WhatFollowsAStopTokenInAStepIsDropped) {
 TEST_P(DraftsTest, AnAnswerThatIsCutAtAStopStringIsKeptUpToThere) {
   const wire::TokenId stop[] = {1, 1, 0, 1};
   std::int64_t accepted = 0;
-  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr std::uint64_t kSeeds = 1;
+#else
+  constexpr std::uint64_t kSeeds = 5;
+#endif
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     wire::GenerateRequest request = request_for(50, 250, seed);
     request.stream = true;
@@ -191,7 +197,7 @@ TEST_P(DraftsTest, AnAnswerThatIsCutAtAStopStringIsKeptUpToThere) {
     // A page is found by the token after it, too.
     EXPECT_EQ(answer(next).cached_tokens, (50 + static_cast<std::int32_t>(kept) - 1) / 64 * 64);
   }
-  EXPECT_GT(accepted, 50);
+  EXPECT_GT(accepted, static_cast<std::int64_t>(10 * kSeeds));
 }
 
 TEST_P(DraftsTest, NothingEndsAnAnswerBeforeItsLeastLength) {

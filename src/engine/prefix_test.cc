@@ -275,13 +275,18 @@ TEST_P(PrefixTest, TheLongestPrefixIsNextWhereThatIsThePolicy) {
   EXPECT_LT(sooner, later);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schedules,
-                         PrefixTest,
-                         testing::Values(Schedule{"StepByStep", false, 0},
-                                         Schedule{"Overlapping", true, 0},
-                                         Schedule{"StepByStepWithDrafts", false, 1},
-                                         Schedule{"OverlappingWithDrafts", true, 1}),
-                         [](const auto& each) { return each.param.name; });
+// Sanitizers see all of the code in one.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+const auto kSchedules = testing::Values(Schedule{"OverlappingWithDrafts", true, 1});
+#else
+const auto kSchedules = testing::Values(Schedule{"StepByStep", false, 0},
+                                        Schedule{"Overlapping", true, 0},
+                                        Schedule{"StepByStepWithDrafts", false, 1},
+                                        Schedule{"OverlappingWithDrafts", true, 1});
+#endif
+INSTANTIATE_TEST_SUITE_P(Schedules, PrefixTest, kSchedules, [](const auto& each) {
+  return each.param.name;
+});
 
 }  // namespace
 }  // namespace fathom::engine
