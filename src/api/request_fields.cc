@@ -134,9 +134,8 @@ std::string FieldReader::text(std::string_view name, std::string_view fallback) 
 
 std::string FieldReader::name_text(std::string_view name, std::string_view fallback) {
   std::string out = text(name, fallback);
-  if (auto refusal = check_name(path(name), out)) {
-    refuse(std::move(*refusal));
-    out = fallback;
+  if (find(name) != nullptr) {
+    if (auto refusal = check_name(path(name), out)) refuse(std::move(*refusal));
   }
   return out;
 }

@@ -50,7 +50,7 @@ bool Engine::State::comes_after(const Sequence& sequence,
                         other.tokens.begin() + from);
     };
     // Most differ in the last page, if anywhere.
-    return same(wanted - config::kPageTokens, compared) && same(0, wanted);
+    return same(wanted - config::kPageTokens, compared) && same(0, wanted - config::kPageTokens);
   };
   return std::any_of(running.begin(), running.end(),
                      [&](const Sequence* other) { return leads(*other); }) ||

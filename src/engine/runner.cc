@@ -446,9 +446,10 @@ Status Runner::begin(std::vector<Work> work, bool drafts) {
   inputs.take_updates(state.arena, state.table);
   state.arena.upload(*state.stream);
   state.apply_updates(inputs);
-  // What the rows follow are the drafter's last results: they must be of the step before.
-  FATHOM_CHECK(!follows || state.last_slot().drafts);
-  if (follows) state.drafter->advance(*state.stream, inputs, state.last_slot().drawers);
+  if (follows) {  // the drafter's last results, which must be those of the step before
+    FATHOM_CHECK(state.last_slot().drafts);
+    state.drafter->advance(*state.stream, inputs, state.last_slot().drawers);
+  }
   Begun begun{inputs, {}, extent.max_position, nullptr};
   if (pair != nullptr) {
     const bool whole = extent.max_position < state.config.index_topk;

@@ -59,7 +59,8 @@ void grouped(const Step& step,
 }
 
 // The chosen experts' outputs, one row per (token, choice), into space.rows_y. Where padding leaves
-// fewer choices, the rows past them hold what an earlier step left, and nobody reads them.
+// fewer choices, the rows past them hold what an earlier step left: activation and quantisation go
+// over them too, but no product reads them and none is part of an output.
 void run_experts(const Step& step, const LayerWeights& weights, ProductInput& x) {
   Workspace& space = step.space;
   const std::int64_t rows = step.tokens() * step.config.num_experts_per_tok;

@@ -125,7 +125,7 @@ void SchedulerLog::run() {
       }
     }
     if (dropped > 0) {
-      log_warning("The log is slow: " + std::to_string(dropped) + " steps were not written");
+      log_warning("The log is slow: " + std::to_string(dropped) + " lines were not written");
     }
     lock.lock();
   }

@@ -43,7 +43,9 @@ std::size_t DraftSwitch::size_of(std::int32_t decoding) {
 bool DraftSwitch::verifies(std::int32_t decoding) const {
   if (!on_ || decoding < 1) return on_;
   const BatchSize& size = sizes_[size_of(decoding)];
-  return size.since_plain < (known(size) ? kTrialEvery : kFirstTrialsEvery);
+  // When the step is counted it is one more.
+  const bool makes_pair = size.just_now > 0 && all_steps_ - size.drafted_at < kNear;
+  return !makes_pair || size.since_plain < (known(size) ? kTrialEvery : kFirstTrialsEvery);
 }
 
 void DraftSwitch::add(const TimedStep& step) {

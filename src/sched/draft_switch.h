@@ -34,8 +34,8 @@ struct TimedStep {
 // are on, one step in 32 verifies nothing; r is the median, over the latest of these, of the time
 // of the steps with drafts just before it (in the latest 8 steps of any kind, or it tells nothing)
 // to its own without the draft layer's: contexts grow and machines get busy, but both of such a
-// pair alike. When `window` steps have counted, n of a size
-// with a median time of d, which gave a tokens to each answer on average:
+// pair alike. When `window` steps have counted, n of a size with a median time of d, which gave a
+// tokens to each answer on average:
 //
 //   gain = sum n * a * d / r / (sum n * d + c)
 //
@@ -46,7 +46,8 @@ struct TimedStep {
 // that are under way for good, as the draft layer's rows of what is computed meanwhile are never
 // made; for others until the next try.
 //
-// Until five of these pairs are known of a size, one step in 4 verifies nothing.
+// Until five of these pairs are known of a size, one step in 4 verifies nothing. A step that would
+// make no pair verifies what there is.
 //
 // Where 4 * window steps went by of which fewer than window / 4 count, nothing was learnt: a try
 // has failed, and drafts that were on are off if window / 4 of those steps verified some, or if c,

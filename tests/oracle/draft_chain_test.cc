@@ -79,6 +79,8 @@ class BareChains {
         } else {
           EXPECT_EQ(given, 1 + static_cast<std::size_t>(wrong.first - drafts.begin()))
               << "behind " << known - prompt.size() << " tokens of " << answer.size();
+          ASSERT_GE(given, 1U);
+          ASSERT_LE(given, seen.steps.size());
           ++seen.steps[given - 1];
         }
       }
@@ -189,6 +191,7 @@ TEST_P(DraftChain, HasTheDraftsOfTheBareModel) {
     for (const EngineRunner::Told& told : engine.told(ids[i])) steps.push_back(told.tokens);
 
     bare.expect(requests[i].prompt, output.tokens, steps, seen);
+    if (HasFatalFailure()) return;
   }
   std::string text;
   for (const std::int64_t steps : seen.steps) text += std::to_string(steps) + " ";

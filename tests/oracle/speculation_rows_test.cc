@@ -12,6 +12,7 @@
 #include "config/kv_layout.h"
 #include "support/engine_runner.h"
 #include "support/model_runner.h"
+#include "support/random_beginning.h"
 
 // Speculation leaves no trace in the caches. Requests run with drafts, many at once, in small
 // chunks, with prefixes that they share, retractions and aborts. Then every page that the prefix
@@ -28,6 +29,7 @@
 namespace fathom::oracle {
 namespace {
 
+using test_support::between;
 using test_support::EngineRunner;
 using test_support::EngineRunnerOptions;
 using test_support::ModelRunner;
@@ -145,10 +147,6 @@ EngineRunnerOptions engine_options(const Case& the_case, std::int32_t drafts) {
   options.engine.first_unused_token = kDrawable;
   options.engine.drafts = drafts;
   return options;
-}
-
-std::int32_t between(std::mt19937& random, std::int32_t low, std::int32_t high) {
-  return low + static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(high - low + 1));
 }
 
 wire::GenerateRequest random_request(std::mt19937& random) {

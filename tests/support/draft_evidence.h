@@ -63,7 +63,6 @@ class DraftEvidence {
   std::int64_t behind(std::size_t drafts) const { return behind_[drafts]; }
   // Tokens drawn behind right drafts, by what decided them.
   std::int64_t with(DrawnWith kind) const { return with_[static_cast<std::size_t>(kind)]; }
-  static const char* name(DrawnWith kind) { return kNames[static_cast<std::size_t>(kind)]; }
 
   std::string describe() const {
     std::string text;
