@@ -62,7 +62,7 @@ TEST(Compiler, KeepsWhatItCompiled) {
     EXPECT_GT(took.count(), 0);
     ++compilations;
   };
-  const auto compiler = make(std::move(options));
+  const auto compiler = make(options);
   const Source source{Kind::kRegex, "a+"};
   const auto first = compiled(*compiler, source);
 

@@ -19,11 +19,12 @@ std::string hostname() { return std::string(kLabel) + "(\\." + kLabel + "){0,5}"
 // All eight groups, or k before "::" and up to 6 - k after it.
 std::string ipv6() {
   const std::string group = "[0-9a-f]{1,4}";
-  std::string out = "(" + group + ":){7}" + group + "|::(" + group + "(:" + group + "){0,5})?";
+  const std::string groups = group + "(:" + group + ")";  // and a count of how many more
+  std::string out = "(" + group + ":){7}" + group + "|::(" + groups + "{0,5})?";
   for (int before = 1; before <= 6; ++before) {
-    out += "|" + group + "(:" + group + "){" + std::to_string(before - 1) + "}::";
+    out.append("|").append(groups).append("{").append(std::to_string(before - 1)).append("}::");
     if (before < 6) {
-      out += "(" + group + "(:" + group + "){0," + std::to_string(5 - before) + "})?";
+      out.append("(").append(groups).append("{0,").append(std::to_string(5 - before)).append("})?");
     }
   }
   return out;

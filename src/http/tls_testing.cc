@@ -13,7 +13,7 @@ namespace fathom::http {
 
 namespace {
 
-constexpr long kDay = 24 * 3600;
+constexpr long kDay = 24L * 3600;
 
 struct Free {
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }

@@ -18,6 +18,7 @@ void add_range(std::vector<double>& bounds, int first, int last, int step) {
 // first · factor^i for i below `count`.
 std::vector<double> exponential(double first, double factor, int count) {
   std::vector<double> bounds;
+  bounds.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) bounds.push_back(first * std::pow(factor, i));
   return bounds;
 }

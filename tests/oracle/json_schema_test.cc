@@ -103,6 +103,7 @@ TEST(JsonSchemas, AWrongOutputIsNoticed) {
   std::remove(path.c_str());
 }
 
+// NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
 bool all() { return std::getenv("FATHOM_TEST_ALL") != nullptr; }
 
 TEST(JsonSchemas, OutputsAreValidWithTheBundledTokenizer) {

@@ -27,13 +27,10 @@ const std::string kProgram = FATHOM_PROGRAM;
 class BatchSystem : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = std::make_unique<ServerProcess>(kProgram).release();
-    ASSERT_TRUE(server_->wait_until_ready());
+    server() = std::make_unique<ServerProcess>(kProgram);
+    ASSERT_TRUE(server()->wait_until_ready());
   }
-  static void TearDownTestSuite() {
-    delete server_;
-    server_ = nullptr;
-  }
+  static void TearDownTestSuite() { server().reset(); }
 
   BatchSystem() {
     folder_ = std::filesystem::path(testing::TempDir()) /
@@ -45,7 +42,7 @@ class BatchSystem : public testing::Test {
 
   std::string in() const { return folder_ / "in.jsonl"; }
   std::string out() const { return folder_ / "out.jsonl"; }
-  static std::string url() { return "127.0.0.1:" + std::to_string(server_->port()); }
+  static std::string url() { return "127.0.0.1:" + std::to_string(server()->port()); }
 
   static std::string line(const std::string& id, int tokens) {
     return R"({"custom_id":")" + id +
@@ -75,11 +72,13 @@ class BatchSystem : public testing::Test {
     return id == nullptr || !id->is_string() ? "" : *id->as_string();
   }
 
-  static ServerProcess* server_;
+  // One for all tests of the suite.
+  static std::unique_ptr<ServerProcess>& server() {
+    static std::unique_ptr<ServerProcess> only;
+    return only;
+  }
   std::filesystem::path folder_;
 };
-
-ServerProcess* BatchSystem::server_ = nullptr;
 
 TEST_F(BatchSystem, EveryLineIsAnsweredInOrder) {
   std::string text;

@@ -68,39 +68,38 @@ class ClientServer {
 class Clients : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = std::make_unique<ClientServer>();
+    ClientServer server;
     for (const char* const script :
          {"openai_client.py", "anthropic_client.py", "readme_examples.py"}) {
-      outcomes_[script] = server_->run(script);
+      outcomes()[script] = server.run(script);
     }
   }
-  static void TearDownTestSuite() { server_.reset(); }
 
-  static std::unique_ptr<ClientServer> server_;
-  static std::map<std::string, Outcomes> outcomes_;
+  // By script.
+  static std::map<std::string, Outcomes>& outcomes() {
+    static std::map<std::string, Outcomes> only;
+    return only;
+  }
 };
-
-std::unique_ptr<ClientServer> Clients::server_;
-std::map<std::string, Outcomes> Clients::outcomes_;
 
 // Every command and program of the README's section on clients.
 TEST_F(Clients, Readme) {
-  EXPECT_GT(outcomes_["readme_examples.py"].size(), 3U);
-  for (const auto& [name, failure] : outcomes_["readme_examples.py"]) {
+  EXPECT_GT(outcomes()["readme_examples.py"].size(), 3U);
+  for (const auto& [name, failure] : outcomes()["readme_examples.py"]) {
     EXPECT_EQ(failure, "") << name;
   }
 }
 
 TEST_F(Clients, OpenAi) {
-  EXPECT_GT(outcomes_["openai_client.py"].size(), 1U);
-  for (const auto& [name, failure] : outcomes_["openai_client.py"]) {
+  EXPECT_GT(outcomes()["openai_client.py"].size(), 1U);
+  for (const auto& [name, failure] : outcomes()["openai_client.py"]) {
     EXPECT_EQ(failure, "") << name;
   }
 }
 
 TEST_F(Clients, Anthropic) {
-  EXPECT_GT(outcomes_["anthropic_client.py"].size(), 1U);
-  for (const auto& [name, failure] : outcomes_["anthropic_client.py"]) {
+  EXPECT_GT(outcomes()["anthropic_client.py"].size(), 1U);
+  for (const auto& [name, failure] : outcomes()["anthropic_client.py"]) {
     EXPECT_EQ(failure, "") << name;
   }
 }

@@ -214,6 +214,7 @@ TEST(Metrics, TellOfRetractions) {
                                         "--schedule-conservativeness", "0"});
   ASSERT_TRUE(server.wait_until_ready());
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int i = 0; i < 4; ++i) {
     clients.emplace_back([&server] {
       http::Request request;

@@ -351,10 +351,7 @@ void append_quoted_character(std::string& out, char32_t character, char quote) {
     out += "\\r";
   } else if (is('\t')) {
     out += "\\t";
-  } else if (character < 0x20 || character == 0x7F) {
-    out += "\\x";
-    append_hex(out, character, 2);
-  } else if (character < 0x7F || (unicode_classes().of(character) &
+  } else if (character == ' ' || (unicode_classes().of(character) &
                                   (kLetter | kMark | kNumber | kPunctuation | kSymbol)) != 0) {
     append_utf8(character, out);
   } else if (character <= 0xFF) {

@@ -83,13 +83,13 @@ class Conversations {
     return texts[random_() % N];
   }
   std::string text() {
-    static const char* const kTexts[] = {
+    static constexpr const char* kTexts[] = {
         "",         "Hello",           "  blanks \n", "你好，世界 🎉",       "a<think>b</think>c",
         "</think>", "{{ not a tag }}", "\"quoted\"",  "<result>7</result>", "line\n\nline"};
     return one_of(kTexts);
   }
   Json arguments() {
-    static const char* const kArguments[] = {
+    static constexpr const char* kArguments[] = {
         "{}", R"({"city": "Paris"})", R"({"a":[1,2.50,null,true],"b":{"c":"é\n"}})", "no JSON"};
     const std::string spelled = one_of(kArguments);
     const Result<Json> parsed = parse_json(spelled);
@@ -117,8 +117,8 @@ class Conversations {
     return Json::array({part, part});
   }
   Json messages() {
-    static const char* const kRoles[] = {"user", "user",      "assistant", "assistant",
-                                         "tool", "assistant", "system",    "user"};
+    static constexpr const char* kRoles[] = {"user", "user",      "assistant", "assistant",
+                                             "tool", "assistant", "system",    "user"};
     Json::Array made;
     if (one_in(2)) made.push_back(message("system"));
     for (std::uint64_t i = random_() % 6; i > 0; --i) made.push_back(message(one_of(kRoles)));
@@ -227,7 +227,7 @@ class Expressions {
     return texts[random_() % N];
   }
   std::string leaf() {
-    static const char* const kLeaves[] = {
+    static constexpr const char* kLeaves[] = {
         "1",        "0",        "-3",    "2.5",   "'a'", "'Hello World'", "''",    "none",
         "true",     "xs",       "names", "d",     "s",   "missing",       "users", "[]",
         "{}",       "(1, 'b')", "ws",    "'é🎉ß'", "big", "messages",      "'1.5'", "'12'",
@@ -235,63 +235,65 @@ class Expressions {
     return one_of(kLeaves);
   }
   std::string key() {
-    static const char* const kKeys[] = {"1", "'a'", "none", "s", "missing", "2.5", "(1, s)", "big"};
+    static constexpr const char* kKeys[] = {"1",       "'a'", "none",   "s",
+                                            "missing", "2.5", "(1, s)", "big"};
     return one_of(kKeys);
   }
   std::string binary() {
-    static const char* const kOperators[] = {"+", "-",  "*", "/",  "//",  "%",  "~",  "==",    "!=",
-                                             "<", "<=", ">", ">=", "and", "or", "in", "not in"};
+    static constexpr const char* kOperators[] = {"+",  "-",   "*",  "/",  "//",    "%",
+                                                 "~",  "==",  "!=", "<",  "<=",    ">",
+                                                 ">=", "and", "or", "in", "not in"};
     return one_of(kOperators);
   }
   std::string filter() {
-    static const char* const kFilters[] = {"|length",
-                                           "|list",
-                                           "|string",
-                                           "|upper",
-                                           "|title",
-                                           "|trim",
-                                           "|first",
-                                           "|last",
-                                           "|sort",
-                                           "|join('-')",
-                                           "|tojson",
-                                           "|int",
-                                           "|float",
-                                           "|abs",
-                                           "|sum",
-                                           "|default(7)",
-                                           "|reverse",
-                                           "|unique|list",
-                                           "|min",
-                                           "|max",
-                                           "|capitalize",
+    static constexpr const char* kFilters[] = {"|length",
+                                               "|list",
+                                               "|string",
+                                               "|upper",
+                                               "|title",
+                                               "|trim",
+                                               "|first",
+                                               "|last",
+                                               "|sort",
+                                               "|join('-')",
+                                               "|tojson",
+                                               "|int",
+                                               "|float",
+                                               "|abs",
+                                               "|sum",
+                                               "|default(7)",
+                                               "|reverse",
+                                               "|unique|list",
+                                               "|min",
+                                               "|max",
+                                               "|capitalize",
 
-                                           "|items|list",
-                                           "|map('string')|list",
-                                           "|select|list",
-                                           "|indent(2)",
-                                           "|round(1)",
-                                           "|replace('a', 'bb')",
-                                           "|dictsort",
-                                           "|map(attribute='name')|list",
-                                           "|tojson(indent=1)"};
+                                               "|items|list",
+                                               "|map('string')|list",
+                                               "|select|list",
+                                               "|indent(2)",
+                                               "|round(1)",
+                                               "|replace('a', 'bb')",
+                                               "|dictsort",
+                                               "|map(attribute='name')|list",
+                                               "|tojson(indent=1)"};
     return one_of(kFilters);
   }
   std::string test() {
-    static const char* const kTests[] = {
+    static constexpr const char* kTests[] = {
         "defined", "none",     "string",        "number",  "mapping",  "iterable",
         "odd",     "sequence", "boolean",       "integer", "float",    "eq(1)",
         "in(xs)",  "lower",    "not undefined", "true",    "callable", "gt(0)"};
     return one_of(kTests);
   }
   std::string subscript() {
-    static const char* const kSubscripts[] = {"[0]",    "[-1]", "['k']",  "[1:]",
-                                              "[::-1]", "[:2]", "['b']",  ".k",
-                                              ".b",     "[99]", "[none]", "[2:0:-1]"};
+    static constexpr const char* kSubscripts[] = {"[0]",    "[-1]", "['k']",  "[1:]",
+                                                  "[::-1]", "[:2]", "['b']",  ".k",
+                                                  ".b",     "[99]", "[none]", "[2:0:-1]"};
     return one_of(kSubscripts);
   }
   std::string method() {
-    static const char* const kMethods[] = {
+    static constexpr const char* kMethods[] = {
         ".upper()",          ".split()",      ".split('l', 1)", ".strip()",    ".items()|list",
         ".get('b')",         ".keys()|list",  ".title()",       ".count('a')", ".startswith('H')",
         ".replace('l', '')", ".splitlines()", ".append(1)",     ".index('a')", ".rsplit(none, 1)"};

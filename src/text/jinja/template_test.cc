@@ -185,6 +185,7 @@ TEST(JinjaTemplate, OneTemplateServesManyThreads) {
   const std::string expected = parsed.render(variables).value();
   std::vector<std::string> texts(4);
   std::vector<std::thread> threads;
+  threads.reserve(texts.size());
 
   for (std::string& text : texts) {
     threads.emplace_back([&parsed, &variables, &text] {
