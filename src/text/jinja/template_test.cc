@@ -41,6 +41,14 @@ TEST(JinjaTemplate, TagsTakeTheirLineEndAndTheBlanksBeforeThem) {
   EXPECT_EQ(render("{% raw %}{{ x }}{% endraw %}"), "{{ x }}");
 }
 
+// As Python's str() of a list spells them.
+TEST(JinjaTemplate, AListSpellsWhatCannotBeSeenInItsTexts) {
+  EXPECT_EQ(
+      render("{{ [x] }}",
+             R"({"x": "\u0000\u0001\u001f\u007f\u0085\u00a0\u00ad\u2028 ~\u00e9\udb40\udc01"})"),
+      R"(['\x00\x01\x1f\x7f\x85\xa0\xad\u2028 ~é\U000e0001'])");
+}
+
 TEST(JinjaTemplate, LoopsKnowWhereTheyAre) {
   EXPECT_EQ(render("{% for x in xs %}{{ loop.index }}{{ x }}{{ ',' if not loop.last }}{% else %}-"
                    "{% endfor %}",
